@@ -1,0 +1,176 @@
+"""The narrow seam between the registry and whoever stores and replicates its pairs.
+
+An engine keeps ordered key-value pairs and numbers every change. What it promises:
+
+1. *Durable*: a result of `commit` means that the change survives kill -9 and a power cut.
+2. *Ordered*: revisions only grow. Changes reach every watcher in that order, whole and once.
+   Changes may share a revision when they were committed together; a batch never splits those.
+3. *Conditional*: `expect` is compared in the same transaction that writes.
+4. *Honest*: a commit that fails with `Refused` changed nothing; one that fails with
+   `OutcomeUnknown` may or may not be there after a restart.
+5. *Stopped is stopped*: after a failed fsync nothing is ever written again by this process.
+
+The registry builds everything else (names, leases, watches) on these five.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+ABSENT = 0
+"""The `expect` and the revision of a key that does not exist."""
+
+
+class Put(NamedTuple):
+    """Store `value` under `key`, if the key's modify revision is `expect` (None: whatever it is)."""
+
+    key: bytes
+    value: bytes
+    expect: int | None = None
+
+
+class Delete(NamedTuple):
+    """Remove `key`, under the same condition. Removing an absent key is a `Conflict(ABSENT)`."""
+
+    key: bytes
+    expect: int | None = None
+    expired: bool = False
+    """Why: watchers on every node are told whether a lease ran out or somebody asked."""
+
+
+Operation = Put | Delete
+
+
+class Done(NamedTuple):
+    """The operation took effect at `revision`; new keys have `create_revision == revision`."""
+
+    revision: int
+    create_revision: int
+
+
+class Conflict(NamedTuple):
+    """The condition did not hold: the key is at `revision` (`ABSENT` when it is not there)."""
+
+    revision: int
+
+
+Result = Done | Conflict
+
+
+class Pair(NamedTuple):
+    """A stored pair as `load` yields it."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    modify_revision: int
+
+
+class Change(NamedTuple):
+    """One change in the order of revisions; `value` None says that the key is gone."""
+
+    key: bytes
+    value: bytes | None
+    revision: int
+    create_revision: int
+    expired: bool = False
+
+
+class Guard(NamedTuple):
+    """Proof of having won an election; a commit that carries a lost one is `Superseded`."""
+
+    key: bytes
+    revision: int
+
+
+class Member(NamedTuple):
+    """One node of the engine's cluster; `address` is where its peers reach it, "" for none."""
+
+    name: str
+    address: str
+    leader: bool
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What `GET /v1/status` says of the engine."""
+
+    kind: str
+    leader: str
+    revision: int
+    staleness_ms: float
+    """How long ago the engine was last heard from: 0 when it lives in this process."""
+    writable: bool
+    reason: str
+    """Why it is not writable, for people; "" when it is."""
+
+
+class EngineError(Exception):
+    """The root of what an engine raises."""
+
+
+class Refused(EngineError):
+    """Nothing was written: no space, a read-only disk, an engine that has stopped."""
+
+
+class OutcomeUnknown(EngineError):
+    """The commit was under way when the engine failed: it may or may not have happened."""
+
+
+class Superseded(EngineError):
+    """The guard no longer holds: another node has been elected. Nothing was written."""
+
+
+class Compacted(EngineError):
+    """The changes asked for are no longer kept: load again."""
+
+
+class CannotStart(EngineError):
+    """The data are in use, damaged, unwritable or of another version; says what to do."""
+
+
+class Engine(Protocol):
+    """What the registry asks of a store. All methods belong to the event loop's thread."""
+
+    async def commit(
+        self, operations: Sequence[Operation], guard: Guard | None = None
+    ) -> list[Result]:
+        """Apply the operations in order in one transaction; one result each.
+
+        A `Conflict` leaves the other operations of the call standing. Raises `Refused`,
+        `OutcomeUnknown` or `Superseded`.
+        """
+        ...
+
+    async def load(self) -> tuple[int, AsyncIterator[Sequence[Pair]]]:
+        """The revision of a consistent copy, and its pairs in pages. Raises `CannotStart`."""
+        ...
+
+    def watch(self, from_revision: int) -> AsyncIterator[Sequence[Change]]:
+        """Batches of all changes after `from_revision`, for ever. Raises `Compacted`."""
+        ...
+
+    async def confirm(self) -> int:
+        """A revision that is no older than this call, agreed by a majority."""
+        ...
+
+    async def campaign(self, name: str) -> Guard:
+        """Wait until this node is the lease keeper."""
+        ...
+
+    async def resign(self) -> None:
+        """Let another node become the keeper."""
+        ...
+
+    async def backup(self, path: str) -> int:
+        """Write a consistent copy to a new file at `path`; the revision it holds."""
+        ...
+
+    async def members(self) -> list[Member]: ...
+
+    def status(self) -> EngineStatus: ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of every file, thread and socket."""
+        ...
