@@ -21,7 +21,7 @@ test: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p callboard
+	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
 format: $(STAMP)

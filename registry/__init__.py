@@ -1,0 +1,58 @@
+"""What is registered: names and leases over an engine of key-value pairs."""
+
+from .errors import InvalidInput, RegistryError, TooLarge, Unavailable, Unsupported
+from .instance import HANDED_OUT, TTL_NEVER, Instance, Port, Status
+from .names import DEFAULT_NAMESPACE, InstanceName, is_name
+from .registry import Registry
+from .views import (
+    BatchOperation,
+    BatchResult,
+    Deregister,
+    Event,
+    Heartbeat,
+    KvPair,
+    KvTopic,
+    Listed,
+    Register,
+    Registered,
+    Renewal,
+    ServicesTopic,
+    ServiceSummary,
+    ServiceTopic,
+    Topic,
+)
+from .watches import Lagged, Subscription
+
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "HANDED_OUT",
+    "TTL_NEVER",
+    "BatchOperation",
+    "BatchResult",
+    "Deregister",
+    "Event",
+    "Heartbeat",
+    "Instance",
+    "InstanceName",
+    "InvalidInput",
+    "KvPair",
+    "KvTopic",
+    "Lagged",
+    "Listed",
+    "Port",
+    "Register",
+    "Registered",
+    "Registry",
+    "RegistryError",
+    "Renewal",
+    "ServiceSummary",
+    "ServiceTopic",
+    "ServicesTopic",
+    "Status",
+    "Subscription",
+    "TooLarge",
+    "Topic",
+    "Unavailable",
+    "Unsupported",
+    "is_name",
+]

@@ -36,7 +36,7 @@ def instance_key(name: InstanceName) -> bytes:
 
 
 def instance_name(key: bytes) -> InstanceName:
-    """The inverse of `instance_key`."""
+    """The inverse of `instance_key`. Raises `ValueError` for a key that is none."""
     _, namespace, service, instance_id = key.decode("ascii").split("/")
     return InstanceName(namespace, service, instance_id)
 

@@ -1,116 +1,70 @@
 """The registry as the API and the DNS feed see it: names and leases over an engine of pairs.
 
-INTERFACE UNDER CONSTRUCTION: signatures are final, bodies follow.
+One task applies the engine's changes, in order, to the board: a node's own writes take the
+same way as everybody else's. A write is answered when this node shows it.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import NamedTuple
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from .engine.seam import Engine, EngineStatus, Member
-from .instance import Instance, Status
-from .names import InstanceName
+from .board import Board
+from .engine.seam import (
+    ABSENT,
+    CannotStart,
+    Change,
+    Compacted,
+    Delete,
+    Done,
+    Engine,
+    EngineError,
+    EngineStatus,
+    Member,
+    Operation,
+    OutcomeUnknown,
+    Pair,
+    Put,
+    Result,
+    Superseded,
+)
+from .errors import RegistryError, TooLarge, Unavailable
+from .expiry import Expiry
+from .instance import TTL_NEVER, DamagedValue, Instance
+from .kv import VALUE_BYTES_MAX, StoredKv, encode_kv
+from .names import InstanceName, kv_key
+from .plan import Lost, Plan
+from .restoring import restore_operations
+from .views import (
+    BatchOperation,
+    BatchResult,
+    BoardTopic,
+    Deregister,
+    Heartbeat,
+    KvPair,
+    Listed,
+    Register,
+    Registered,
+    Renewal,
+    ServiceSummary,
+    Topic,
+)
+from .watches import Subscription
 
+STATUS_WRITES_MAX: Final = 16
+"""How often a status is written again because the registration was replaced meanwhile: more
+than this in a row means that two programs fight over one instance."""
 
-class Listed(NamedTuple):
-    """An instance as it is on the board now. `expires_in_s` is None when it never expires."""
-
-    instance: Instance
-    create_index: int
-    modify_index: int
-    expires_in_s: float | None
-
-
-class ServiceSummary(NamedTuple):
-    name: str
-    instances: int
-    passing: int
-    tags: list[str]
-
-
-class KvPair(NamedTuple):
-    key: str
-    value: bytes
-    flags: int
-    create_index: int
-    modify_index: int
-
-
-class Registered(NamedTuple):
-    listed: Listed
-    created: bool
-
-
-class Renewal(NamedTuple):
-    ttl_s: float
-    expires_in_s: float | None
-
-
-class Register(NamedTuple):
-    instance: Instance
-
-
-class Deregister(NamedTuple):
-    name: InstanceName
-
-
-class Heartbeat(NamedTuple):
-    name: InstanceName
-    status: Status | None = None
-    output: str | None = None
-
-
-BatchOperation = Register | Deregister | Heartbeat
-BatchResult = Registered | bool | Renewal | None
-"""Register -> Registered; Deregister -> bool; Heartbeat -> Renewal, or None when unknown."""
-
-
-class ServicesTopic(NamedTuple):
-    """What a blocking read or a watch asked about: all services of a namespace (None: of all)."""
-
-    namespace: str | None
-
-
-class ServiceTopic(NamedTuple):
-    namespace: str
-    service: str
-
-
-class KvTopic(NamedTuple):
-    """One key, or with `recurse` everything that starts with it."""
-
-    key: str
-    recurse: bool
-
-
-Topic = ServicesTopic | ServiceTopic | KvTopic
-
-
-class Event(NamedTuple):
-    """One change to one instance. `listed` is None when it is gone; `last` is what it was."""
-
-    index: int
-    name: InstanceName
-    listed: Listed | None
-    last: Listed | None
-    expired: bool
-
-
-class Lagged(Exception):
-    """The reader was too slow, or asked for changes no longer kept: take a snapshot again."""
-
-
-class Subscription:
-    """A bounded queue of the events of one topic; use as a context manager, or `close` it."""
-
-    async def next(self) -> list[Event]:
-        """The events since the last call, in order; waits for one. Raises `Lagged`."""
-        raise NotImplementedError
-
-    def close(self) -> None: ...
+_log: Final = logging.getLogger("callboard.registry")
 
 
 class Registry:
-    """Create, `await start()`, use from one event loop, `await close()`."""
+    """Create, `await start()`, use from one event loop, `await close()`.
+
+    Writes raise `Unavailable`, and `TooLarge` for what is over its limit.
+    """
 
     def __init__(
         self,
@@ -118,58 +72,167 @@ class Registry:
         *,
         node: str,
         default_ttl_s: float = 30.0,
-        clock: Callable[[], float] = ...,  # time.monotonic
-    ) -> None: ...
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.node = node
+        self.default_ttl_s = default_ttl_s
+        self._engine = engine
+        self._clock = clock
+        self._board = Board()
+        self._expiry = Expiry(engine, self._board, clock)
+        self._unshown: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
 
     async def start(self) -> None:
-        """Load, start leases and the applying of changes. Raises `CannotStart`."""
+        """Load, then apply changes and keep leases. Raises `CannotStart`."""
+        revision, pages = await self._engine.load()
+        async for page in pages:
+            try:
+                self._board.load(page, self._clock())
+            except DamagedValue as error:
+                raise CannotStart(
+                    f"{error}; a newer callboard may have written it: start that, or restore a"
+                    " snapshot into an empty data directory"
+                ) from error
+        self._board.loaded(revision)
+        self._tasks = [
+            asyncio.create_task(self._apply_changes(), name="registry-apply"),
+            asyncio.create_task(self._keep_leases(), name="registry-leases"),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(_report)
 
-    async def close(self) -> None: ...
+    async def drain(self) -> None:
+        """Refuse writes from now on and let blocking reads answer."""
+        self._closing = True
+        self._board.watches.close()
 
-    # The board
+    async def close(self) -> None:
+        """Stop; the engine is its owner's to close."""
+        await self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     @property
-    def index(self) -> int: ...
-    @property
-    def node(self) -> str: ...
-    @property
-    def default_ttl_s(self) -> float: ...
-    @property
-    def service_count(self) -> int: ...
-    @property
-    def instance_count(self) -> int: ...
-    def staleness_ms(self) -> float: ...
-    def engine_status(self) -> EngineStatus: ...
-    async def members(self) -> list[Member]: ...
+    def index(self) -> int:
+        """The engine's revision that this node shows."""
+        return self._board.index
+
     @property
     def keeper(self) -> str:
         """The node that keeps the leases."""
+        return self.node
+
+    @property
+    def service_count(self) -> int:
+        return self._board.catalog.service_count
+
+    @property
+    def instance_count(self) -> int:
+        return self._board.catalog.instance_count
+
+    @property
+    def lease_count(self) -> int:
+        return len(self._board.leases)
+
+    @property
+    def kv_count(self) -> int:
+        return len(self._board.kv)
+
+    @property
+    def expired_total(self) -> int:
+        """How many leases this node has found run out and taken off."""
+        return self._expiry.expired_total
+
+    def staleness_ms(self) -> float:
+        return self._engine.status().staleness_ms
+
+    def engine_status(self) -> EngineStatus:
+        return self._engine.status()
+
+    async def members(self) -> list[Member]:
+        return await self._engine.members()
 
     async def confirm(self) -> None:
         """Return when this node shows everything committed before the call (strong reads)."""
+        try:
+            revision = await self._engine.confirm()
+        except EngineError as error:
+            raise Unavailable("no_quorum", str(error)) from error
+        await self._shown(revision)
 
-    # Instances. Writes raise `Unavailable`, `InvalidInput`, `TooLarge`.
     async def register(self, instance: Instance) -> Registered:
-        """Names in `instance` may be in any case; the board keeps the first spelling."""
+        """Put on the board or replace. Names may be in any case; the first spelling stays."""
+        result = await self._one(Register(instance))
+        assert isinstance(result, Registered)
+        return result
 
-    async def deregister(self, name: InstanceName) -> bool: ...
+    async def deregister(self, name: InstanceName) -> bool:
+        """Take off the board; False when it was not there."""
+        return await self._one(Deregister(name)) is True
+
     async def heartbeat(self, beat: Heartbeat) -> Renewal | None:
         """Renew; writes only when the status or the output changes. None: not registered."""
+        result = await self._one(beat)
+        assert result is None or isinstance(result, Renewal)
+        return result
 
     def renew(self, names: Sequence[InstanceName]) -> list[int]:
         """Renew many at once, writing nothing; the positions of those that are unknown."""
+        now_s = self._clock()
+        renew = self._board.renew
+        return [position for position, name in enumerate(names) if renew(name, now_s) is None]
 
-    async def batch(self, operations: Sequence[BatchOperation]) -> list[BatchResult]: ...
+    async def batch(self, operations: Sequence[BatchOperation]) -> list[BatchResult]:
+        """Do many in one commit; one result each, in order."""
+        plan = Plan(self._board, self._clock())
+        for operation in operations:
+            plan.add(operation)
+        results = plan.results(await self._commit(plan.operations))
+        return [
+            await self._write_status(result.operation) if isinstance(result, Lost) else result
+            for result in results
+        ]
 
     def services(self, namespace: str) -> Iterator[ServiceSummary]:
         """Safe to go on with after other tasks ran: each service is as of its own moment."""
+        return self._board.catalog.summaries(namespace.lower())
 
-    def instances(self, namespace: str, service: str) -> list[Listed]: ...
-    def instance(self, name: InstanceName) -> Listed | None: ...
+    def instances(self, namespace: str, service: str) -> list[Listed]:
+        found = self._board.catalog.service(namespace.lower(), service.lower())
+        if found is None:
+            return []
+        now_s = self._clock()
+        return [
+            self._board.listed(InstanceName(namespace.lower(), service.lower(), key), entry, now_s)
+            for key, entry in found.entries.items()
+        ]
 
-    # KV, in Consul's terms: `cas` 0 means "only when absent".
-    def kv_get(self, key: str) -> KvPair | None: ...
-    def kv_list(self, prefix: str) -> list[KvPair]: ...
-    def kv_keys(self, prefix: str) -> list[str]: ...
+    def instance(self, name: InstanceName) -> Listed | None:
+        name = _folded(name)
+        entry = self._board.catalog.get(name)
+        return None if entry is None else self._board.listed(name, entry, self._clock())
+
+    def listing(self, topic: BoardTopic) -> Iterator[list[Listed]]:
+        """Everything `topic` names, in pages.
+
+        Subscribe first: what changes while the listing is read then comes as events too.
+        """
+        for page in self._board.catalog.pages(topic):
+            now_s = self._clock()
+            yield [self._board.listed(name, entry, now_s) for name, entry in page]
+
+    def kv_get(self, key: str) -> KvPair | None:
+        return self._board.kv.get(key)
+
+    def kv_list(self, prefix: str) -> list[KvPair]:
+        return self._board.kv.pairs(prefix)
+
+    def kv_keys(self, prefix: str) -> list[str]:
+        return list(self._board.kv.keys(prefix))
+
     async def kv_put(
         self,
         key: str,
@@ -178,31 +241,156 @@ class Registry:
         flags: int = 0,
         cas: int | None = None,
         ttl_s: float | None = None,
-    ) -> bool: ...
-    async def kv_delete(self, key: str, *, cas: int | None = None) -> bool: ...
-    async def kv_delete_prefix(self, prefix: str) -> int: ...
+    ) -> bool:
+        """Store; with `cas` only when the modify index is that (0: only when absent)."""
+        if len(value) > VALUE_BYTES_MAX:
+            raise TooLarge(
+                "value", f"the value has {len(value)} bytes, {VALUE_BYTES_MAX} are allowed"
+            )
+        stored = StoredKv(flags, TTL_NEVER if ttl_s is None else ttl_s, value)
+        [result] = await self._commit([Put(kv_key(key), encode_kv(stored), cas)])
+        return isinstance(result, Done)
 
-    # Changes
+    async def kv_delete(self, key: str, *, cas: int | None = None) -> bool:
+        """Delete; True unless `cas` does not hold: deleting what is not there is done."""
+        [result] = await self._commit([Delete(kv_key(key), cas)])
+        return isinstance(result, Done) or result.revision == ABSENT
+
+    async def kv_delete_prefix(self, prefix: str) -> int:
+        """Delete everything that starts with `prefix`; how many there were."""
+        deletes = [Delete(kv_key(key)) for key in self._board.kv.keys(prefix)]
+        results = await self._commit(deletes)
+        return sum(isinstance(result, Done) for result in results)
+
     def modify_index(self, topic: Topic) -> int:
-        """The index of the last change to what `topic` names, as far as is remembered."""
+        """When what `topic` names last changed; never too low, sometimes too high."""
+        return self._board.modify_index(topic)
 
     async def wait_past(self, topic: Topic, index: int, timeout_s: float) -> bool:
         """Wait until `topic` has changed past `index`; False when the time is over."""
+        if self._board.modify_index(topic) > index:
+            return True
+        return await self._board.watches.wait(topic, timeout_s)
 
-    def subscribe(
-        self, topic: ServicesTopic | ServiceTopic, since: int | None = None
-    ) -> Subscription:
+    def subscribe(self, topic: BoardTopic, since: int | None = None) -> Subscription:
         """Events from now on, or after `since`. Raises `Lagged` when `since` is too old."""
+        return self._board.watches.subscribe(topic, since)
 
-    def listing(self, topic: ServicesTopic | ServiceTopic) -> Iterator[list[Listed]]:
-        """Everything `topic` names, a service (or a page of one) at a time.
-
-        Subscribe first: what changes while the listing is read then comes as events too.
-        """
-
-    # Snapshots
     async def save(self, path: str) -> int:
         """Write a consistent copy of everything to a new file; the index it holds."""
+        try:
+            return await self._engine.backup(path)
+        except EngineError as error:
+            raise Unavailable("no_quorum", f"no snapshot could be taken: {error}") from error
 
     async def restore(self, path: str) -> int:
-        """Make the board what the file holds, in one commit. Raises `InvalidInput`."""
+        """Make the board what the file holds, in one commit. Raises `InvalidInput`.
+
+        Indices go on growing, and every lease starts anew.
+        """
+        operations = await restore_operations(path, self._board)
+        await self._commit(operations)
+        return self.index
+
+    async def _one(self, operation: BatchOperation) -> BatchResult:
+        plan = Plan(self._board, self._clock())
+        plan.add(operation)
+        [result] = plan.results(await self._commit(plan.operations))
+        if isinstance(result, Lost):
+            return await self._write_status(result.operation)
+        if isinstance(result, RegistryError):
+            raise result
+        return result
+
+    async def _write_status(self, beat: Heartbeat) -> Renewal | None:
+        for _ in range(STATUS_WRITES_MAX):
+            plan = Plan(self._board, self._clock())
+            plan.add(beat)
+            [result] = plan.results(await self._commit(plan.operations))
+            if not isinstance(result, Lost):
+                assert result is None or isinstance(result, Renewal)
+                return result
+        raise Unavailable(
+            "no_quorum", f"{beat.name.id} was replaced {STATUS_WRITES_MAX} times meanwhile"
+        )
+
+    async def _commit(self, operations: Sequence[Operation]) -> list[Result]:
+        if not operations:
+            return []
+        if self._closing:
+            raise Unavailable("shutting_down", "this node is shutting down; ask another")
+        try:
+            results = await self._engine.commit(operations)
+        except OutcomeUnknown as error:
+            raise Unavailable("outcome_unknown", str(error)) from error
+        except EngineError as error:
+            raise Unavailable("no_quorum", str(error)) from error
+        await self._shown(max(r.revision if isinstance(r, Done) else 0 for r in results))
+        return results
+
+    async def _shown(self, revision: int) -> None:
+        """Return when this node shows `revision`; usually it does already."""
+        if self._board.index >= revision:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._unshown.append((revision, future))
+        await future
+
+    async def _apply_changes(self) -> None:
+        try:
+            while True:
+                try:
+                    async for changes in self._engine.watch(self._board.index):
+                        self._show(changes)
+                    return
+                except Compacted:
+                    _log.warning("changes were lost from the engine's history: loading again")
+                    await self._load_again()
+        finally:
+            self._closing = True
+            for _, future in self._unshown:
+                if not future.done():
+                    future.set_exception(Unavailable("shutting_down", "this node is stopping"))
+
+    def _show(self, changes: Sequence[Change]) -> None:
+        self._board.apply(changes, self._clock())
+        for _ in range(len(self._unshown)):
+            revision, future = self._unshown.popleft()
+            if revision > self._board.index:
+                self._unshown.append((revision, future))
+            elif not future.done():
+                future.set_result(None)
+
+    async def _load_again(self) -> None:
+        """Show what the engine holds now as changes: no gap, no repeat, no empty moment."""
+        revision, pages = await self._engine.load()
+        gone = set(self._board.keys())
+        changed: list[Pair] = []
+        async for page in pages:
+            for pair in page:
+                gone.discard(pair.key)
+                if self._board.revision_of(pair.key) != pair.modify_revision:
+                    changed.append(pair)
+        changed.sort(key=lambda pair: pair.modify_revision)
+        self._show(
+            [Change(key, None, revision, ABSENT) for key in gone]
+            + [Change(p.key, p.value, p.modify_revision, p.create_revision) for p in changed]
+        )
+        self._board.index = revision
+
+    async def _keep_leases(self) -> None:
+        while True:
+            guard = await self._engine.campaign(self.node)
+            try:
+                await self._expiry.run(guard)
+            except Superseded:
+                _log.warning("another node keeps the leases now")
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("%s stopped", task.get_name(), exc_info=error)
+
+
+def _folded(name: InstanceName) -> InstanceName:
+    return InstanceName(name.namespace.lower(), name.service.lower(), name.id.lower())

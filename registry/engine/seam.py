@@ -22,7 +22,7 @@ ABSENT = 0
 
 
 class Put(NamedTuple):
-    """Store `value` under `key`, if the key's modify revision is `expect` (None: whatever it is)."""
+    """Store `value`, if the modify revision of `key` is `expect` (None: whatever it is)."""
 
     key: bytes
     value: bytes

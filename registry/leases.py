@@ -1,0 +1,103 @@
+"""The lease keeper's deadlines: O(1) to grant, to renew and to let run out.
+
+Leases are filed by the tick in which they would run out. A renewal only moves the deadline
+and leaves the lease where it is filed; when its tick comes, a lease that was renewed is filed
+again and one that was not has run out. So a million renewals a second cost a million stores,
+and no heap is ever kept in order.
+
+The caller brings the time: seconds of any monotonic clock.
+"""
+
+from collections.abc import Hashable, Iterator
+from math import ceil
+from typing import Final, Generic, TypeVar
+
+TICK_S: Final = 0.1
+"""How exact an expiry is. Finer costs more wake-ups and buys nothing at TTLs of seconds."""
+
+FILED_AHEAD_TICKS_MAX: Final = 600
+"""No lease is filed further ahead than a minute, so that what a changed TTL leaves behind in
+an old tick is gone within that minute, whatever TTLs a client alternates between."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class _Lease(Generic[Key]):
+    __slots__ = ("deadline_s", "filed_in", "key", "ttl_s")
+
+    def __init__(self, key: Key, ttl_s: float, deadline_s: float) -> None:
+        self.key = key
+        self.ttl_s = ttl_s
+        self.deadline_s = deadline_s
+        self.filed_in: list[_Lease[Key]] | None = None
+
+
+class Leases(Generic[Key]):
+    """Deadlines by key. A key without a lease never runs out."""
+
+    def __init__(self) -> None:
+        self._leases: dict[Key, _Lease[Key]] = {}
+        self._ticks: dict[int, list[_Lease[Key]]] = {}
+        self._ttls: dict[float, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._leases
+
+    def grant(self, key: Key, ttl_s: float, now_s: float) -> None:
+        """Give `key` its full TTL from now, whether it had a lease or not."""
+        self.set_deadline(key, ttl_s, now_s + ttl_s, now_s)
+
+    def set_deadline(self, key: Key, ttl_s: float, deadline_s: float, now_s: float) -> None:
+        """Let the lease of `key` run out at `deadline_s`; renewals still give the full TTL."""
+        lease = self._leases.get(key)
+        # A million leases share a handful of TTLs: one float each would be 24 MB for nothing.
+        ttl_s = self._ttls.setdefault(ttl_s, ttl_s) if len(self._ttls) < 1024 else ttl_s
+        if lease is None:
+            lease = self._leases[key] = _Lease(key, ttl_s, deadline_s)
+            self._file(lease, now_s)
+            return
+        shorter = deadline_s < lease.deadline_s
+        lease.ttl_s = ttl_s
+        lease.deadline_s = deadline_s
+        if shorter:
+            self._file(lease, now_s)
+
+    def renew(self, key: Key, now_s: float) -> float | None:
+        """Start the TTL of `key` anew; the TTL, or None when it has no lease."""
+        lease = self._leases.get(key)
+        if lease is None:
+            return None
+        lease.deadline_s = now_s + lease.ttl_s
+        return lease.ttl_s
+
+    def drop(self, key: Key) -> None:
+        self._leases.pop(key, None)
+
+    def remaining_s(self, key: Key, now_s: float) -> float | None:
+        """What is left of the lease of `key`, at least 0; None when it has none."""
+        lease = self._leases.get(key)
+        return None if lease is None else max(0.0, lease.deadline_s - now_s)
+
+    def run_out(self, now_s: float) -> Iterator[tuple[Key, float]]:
+        """Take off what has run out by now: (key, TTL) each."""
+        for tick in sorted(tick for tick in self._ticks if tick * TICK_S <= now_s):
+            filed = self._ticks.pop(tick)
+            for lease in filed:
+                if lease.filed_in is not filed or self._leases.get(lease.key) is not lease:
+                    continue
+                if lease.deadline_s <= now_s:
+                    del self._leases[lease.key]
+                    yield lease.key, lease.ttl_s
+                else:
+                    self._file(lease, now_s)
+
+    def _file(self, lease: _Lease[Key], now_s: float) -> None:
+        ahead = min(ceil(lease.deadline_s / TICK_S), int(now_s / TICK_S) + FILED_AHEAD_TICKS_MAX)
+        filed = self._ticks.get(ahead)
+        if filed is None:
+            filed = self._ticks[ahead] = []
+        filed.append(lease)
+        lease.filed_in = filed
