@@ -13,7 +13,11 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 run: $(STAMP)
-	@$(BIN)/callboard serve
+	@echo 'try, in another terminal:'
+	@echo "  curl -X PUT localhost:8500/v1/services/web/instances/web-1 -d '{\"address\": \"10.0.0.5\", \"port\": 8080}'"
+	@echo '  dig @127.0.0.1 -p 8600 web.service.callboard.internal'
+	@echo '  $(BIN)/callboard services; open http://127.0.0.1:8500/docs'
+	@exec $(BIN)/callboard serve
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
