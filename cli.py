@@ -1,0 +1,190 @@
+"""The entrance: `callboard serve`, and the client verbs, imported when they are asked for.
+
+Exit codes: 0 done, 1 the server said no, 2 wrong usage, 3 no server answered.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+import click
+
+from . import __version__
+from .config import SETTINGS, ConfigError, Setting, read_toml, resolve
+
+EXIT_REFUSED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+CLIENT_VERBS: Final[Mapping[str, tuple[str, str]]] = {
+    "register": ("register:register", "Register an instance of a service."),
+    "deregister": ("register:deregister", "Take an instance off the board."),
+    "services": ("board:services", "List the services."),
+    "instances": ("board:instances", "List the instances of a service."),
+    "lookup": ("lookup:lookup", "Ask the node's DNS."),
+    "watch": ("watch:watch", "Follow what is registered, expires and goes."),
+    "kv": ("kv:kv", "Read and write the key-value store."),
+    "members": ("members:members", "List the nodes of the cluster."),
+    "snapshot": ("snapshot:snapshot", "Save or restore everything that is stored."),
+}
+"""Name, where it is, and its line in `--help`, so that the list needs no imports."""
+
+
+class Commands(click.Group):
+    """A group that imports a client verb only when it runs: `serve` needs no HTTP client."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands, *CLIENT_VERBS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in CLIENT_VERBS:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = CLIENT_VERBS[cmd_name][0].partition(":")
+        loaded = importlib.import_module(f".clients.commands.{module}", __package__)
+        command = getattr(loaded, attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, command.get_short_help_str(70)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows + [(name, line) for name, (_, line) in CLIENT_VERBS.items()])
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+def cli() -> None:
+    """A service registry and authoritative DNS server.
+
+    Start a node with `callboard serve`; the other commands talk to one.
+    """
+
+
+def _serve_option(setting: Setting) -> click.Option:
+    default = "" if setting.default is None else f"; default {setting.default}"
+    return click.Option(
+        [f"--{setting.flag}", setting.attribute],
+        metavar=setting.metavar,
+        multiple=setting.repeats,
+        help=f"{setting.help}  [{setting.variable}{default}]",
+    )
+
+
+def _serve(config: str | None, **given: str | tuple[str, ...] | None) -> int:
+    """Run a node: the registry, its HTTP API and DNS.
+
+    Every flag can stand in the TOML file of --config under its own name, and in the
+    environment variable shown.
+    """
+    try:
+        file = read_toml(config) if config else {}
+        settings = resolve(_texts(given), os.environ, file, config or "")
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    from . import node
+
+    try:
+        return node.run(settings)
+    except node.StartError as error:
+        _fail(str(error), EXIT_REFUSED)
+
+
+def _texts(given: Mapping[str, str | tuple[str, ...] | None]) -> dict[str, Sequence[str]]:
+    texts: dict[str, Sequence[str]] = {}
+    for setting in SETTINGS:
+        value = given[setting.attribute]
+        if value:
+            texts[setting.flag] = value if isinstance(value, tuple) else [value]
+        elif value == "":
+            raise click.UsageError(f"--{setting.flag}: it is empty: give a {setting.metavar}")
+    return texts
+
+
+cli.add_command(
+    click.Command(
+        "serve",
+        callback=_serve,
+        help=_serve.__doc__,
+        params=[
+            click.Option(
+                ["--config"],
+                metavar="FILE",
+                envvar="CALLBOARD_CONFIG",
+                help="A TOML file of these settings.  [CALLBOARD_CONFIG]",
+            ),
+            *map(_serve_option, SETTINGS),
+        ],
+    )
+)
+
+
+@cli.command()
+def version() -> None:
+    """Print the version of this program."""
+    click.echo(f"callboard {__version__}")
+
+
+COMPLETION_HINTS: Final = {
+    "bash": "add to ~/.bashrc:  source <(callboard completion bash)",
+    "zsh": "add to ~/.zshrc after compinit:  source <(callboard completion zsh)",
+    "fish": "run:  callboard completion fish > ~/.config/fish/completions/callboard.fish",
+}
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(tuple(COMPLETION_HINTS)))
+def completion(shell: str) -> None:
+    """Print the completion script for a shell."""
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    # `source` of click's bash class starts bash to check its version; the script needs no shell.
+    script = ShellComplete.source.__get__(found(cli, {}, "callboard", "_CALLBOARD_COMPLETE"))()
+    # zsh wants `#compdef` to be the first line, so the hint stands last.
+    click.echo(f"{script.strip()}\n# To use it, {COMPLETION_HINTS[shell]}")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit; whatever goes wrong is one line on standard error."""
+    try:
+        code: Any = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="callboard",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(EXIT_USAGE)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "callboard"
+        _fail(f"{_one_line(error.format_message())} (see {command} --help)", EXIT_USAGE)
+    except click.ClickException as error:
+        _fail(_one_line(error.format_message()), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        _leave_broken_pipe()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"callboard: {message}", err=True)
+    sys.exit(code)
+
+
+def _leave_broken_pipe() -> NoReturn:
+    """The reader went away (`| head`): end quietly, as click does while a command runs.
+
+    What is still buffered would raise again when Python flushes at exit, hence /dev/null.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
