@@ -17,8 +17,8 @@ STARTS_NODE = "make run"
 def console_blocks(text):
     """[(command, promised lines)] in the order of the README."""
     steps = []
-    for block in re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S):
-        for step in re.split(r"^\$ ", block, flags=re.M)[1:]:
+    for block in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *promised = step.rstrip("\n").split("\n")
             steps.append((command, promised))
     return steps
