@@ -1,0 +1,40 @@
+"""The DNS front: authoritative answers for what is registered, from processes of their own."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .config import DnsConfig, DnsFrontError, InvalidDnsConfig
+    from .front import DnsFront, WorkerFailed
+    from .sockets import CannotListen
+    from .stats import DnsStats, WorkerStats
+
+__all__ = [
+    "CannotListen",
+    "DnsConfig",
+    "DnsFront",
+    "DnsFrontError",
+    "DnsStats",
+    "InvalidDnsConfig",
+    "WorkerFailed",
+    "WorkerStats",
+]
+
+_HOMES = {
+    "CannotListen": "sockets",
+    "DnsConfig": "config",
+    "DnsFront": "front",
+    "DnsFrontError": "config",
+    "DnsStats": "stats",
+    "InvalidDnsConfig": "config",
+    "WorkerFailed": "front",
+    "WorkerStats": "stats",
+}
+
+
+def __getattr__(name: str) -> object:
+    # A worker process imports this package too, and must not pay for asyncio and the registry.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

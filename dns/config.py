@@ -1,0 +1,51 @@
+"""What the DNS front is told: plain values, checked once."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from .wire import NAME_BYTES_MAX, labels_of
+
+TTL_S_MAX: Final = 2**31 - 1
+"""RFC 2181 section 8."""
+_LONGEST_BELOW_BYTES: Final = 3 * 64 + len("\x09_xxxxxxxx")
+"""Room that a zone's name must leave below it for three full labels and a kind."""
+
+
+class DnsFrontError(Exception):
+    """The root of what the DNS front raises; the text is one line for people."""
+
+
+class InvalidDnsConfig(DnsFrontError):
+    """A zone, TTL or count that cannot be served."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsConfig:
+    """`port` 0 takes a free one. `forward` is the resolver for names outside the zones.
+
+    `ns_addresses` are what `ns.Z` answers; left empty, the listening address, or this host's
+    addresses when that is a wildcard.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8600
+    zones: tuple[str, ...] = ("callboard.internal",)
+    ttl_s: int = 5
+    workers: int = 1
+    forward: tuple[str, int] | None = None
+    ns_addresses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.zones:
+            raise InvalidDnsConfig("at least one DNS zone is needed")
+        for zone in self.zones:
+            try:
+                size_bytes = sum(len(label) + 1 for label in labels_of(zone)) + 1
+            except ValueError as error:
+                raise InvalidDnsConfig(f"zone {error}") from error
+            if size_bytes + _LONGEST_BELOW_BYTES > NAME_BYTES_MAX:
+                raise InvalidDnsConfig(f"zone {zone!r} leaves no room for names below it")
+        if not 0 <= self.ttl_s <= TTL_S_MAX:
+            raise InvalidDnsConfig(f"a DNS TTL is 0 to {TTL_S_MAX} s, not {self.ttl_s}")
+        if self.workers < 1:
+            raise InvalidDnsConfig("at least one DNS worker is needed")

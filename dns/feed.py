@@ -1,0 +1,44 @@
+"""The stream from the registry process to a DNS worker: msgpack arrays, one after the other.
+
+`[kind, index, items]` with items `[service key, record, service key, record, ...]`. A record
+that is nothing but the id's prefix says that the instance is gone. A snapshot is BEGIN, CHANGES
+of any number, END; until the END the worker answers from what it had, or not at all.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+MESSAGE_BYTES_MAX: Final = 8 * 2**20
+"""A page of the feed is some 100 KB, and one record at most 64 KiB: more is our own bug."""
+
+
+class FeedKind(IntEnum):
+    SETTINGS = 0
+    BEGIN = 1
+    CHANGES = 2
+    END = 3
+
+
+class WorkerSettings(NamedTuple):
+    """What a worker is told first. Zones are dotted; addresses are packed; times in seconds."""
+
+    zones: Sequence[str]
+    ttl_s: int
+    server_addresses: Sequence[bytes]
+    forward: tuple[str, int] | None
+    reply_from_destination: bool
+    batched: bool = True
+    """False takes the portable UDP path, for tests."""
+
+
+def pack_message(kind: FeedKind, index: int = 0, items: Sequence[Any] = ()) -> bytes:
+    packed = msgpack.packb((int(kind), index, items))
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def unpacker() -> msgpack.Unpacker:
+    return msgpack.Unpacker(use_list=False, max_buffer_size=MESSAGE_BYTES_MAX)

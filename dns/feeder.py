@@ -1,0 +1,80 @@
+"""Keeping one DNS worker's copy of the board: a snapshot, then every change.
+
+Subscribing comes before listing, so nothing is missed; what changes while the listing is read
+is sent again before the END, so that no state older than another is ever answered from.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Final
+
+from ..registry.registry import Registry
+from ..registry.views import Event, Listed, ServicesTopic
+from ..registry.watches import Lagged, Subscription
+from .feed import FeedKind, pack_message
+from .projection import id_prefix, key_of, pack_record
+
+PAGE_RECORDS: Final = 500
+"""A message of the feed: some 50 KB, and a millisecond of the event loop to make."""
+
+Send = Callable[[bytes], Awaitable[None]]
+
+_EVERYTHING: Final = ServicesTopic(None)
+
+
+async def feed(registry: Registry, send: Send) -> None:
+    """Run until cancelled, or until `send` raises; it is waited for, which is the backpressure."""
+    while True:
+        with registry.subscribe(_EVERYTHING) as subscription:
+            try:
+                await _snapshot(registry, subscription, send)
+                while True:
+                    await _send_events(await subscription.next(), send)
+            except Lagged:
+                continue  # the worker was slower than the changes: it gets a fresh copy
+
+
+async def _snapshot(registry: Registry, subscription: Subscription, send: Send) -> None:
+    index = registry.index
+    await send(pack_message(FeedKind.BEGIN))
+    async for items in _pages(registry.listing(_EVERYTHING)):
+        await send(pack_message(FeedKind.CHANGES, 0, items))
+    meanwhile = asyncio.ensure_future(subscription.next())
+    try:
+        await asyncio.sleep(0)
+        while meanwhile.done():
+            events = meanwhile.result()
+            meanwhile = asyncio.ensure_future(subscription.next())
+            await _send_events(events, send)
+            index = events[-1].index
+            await asyncio.sleep(0)
+        await send(pack_message(FeedKind.END, index))
+        await _send_events(await meanwhile, send)
+    finally:
+        meanwhile.cancel()
+
+
+async def _pages(listing: Iterable[list[Listed]]) -> AsyncIterator[list[bytes]]:
+    items: list[bytes] = []
+    for listed in listing:
+        for one in listed:
+            instance = one.instance
+            items.append(key_of(instance.namespace, instance.service))
+            items.append(pack_record(instance))
+        if len(items) >= 2 * PAGE_RECORDS:
+            yield items
+            items = []
+            await asyncio.sleep(0)  # calls to the API get their turn
+    if items:
+        yield items
+
+
+async def _send_events(events: list[Event], send: Send) -> None:
+    for start in range(0, len(events), PAGE_RECORDS):
+        page = events[start : start + PAGE_RECORDS]
+        items: list[bytes] = []
+        for event in page:
+            items.append(key_of(event.name.namespace, event.name.service))
+            gone = event.listed is None
+            items.append(id_prefix(event.name.id) if gone else pack_record(event.listed.instance))
+        await send(pack_message(FeedKind.CHANGES, page[-1].index, items))

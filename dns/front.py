@@ -1,0 +1,223 @@
+"""The DNS front as the registry process sees it: sockets, worker processes, their feeds."""
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Final
+
+from ..registry.registry import Registry
+from .config import DnsConfig, DnsFrontError
+from .counters import QueryKind
+from .feed import FeedKind, WorkerSettings, pack_message, unpacker
+from .feeder import feed
+from .sockets import DnsSockets, bind_sockets, is_wildcard, server_addresses
+from .stats import DnsStats, WorkerStats
+
+RESTART_S_MIN: Final = 0.05
+RESTART_S_MAX: Final = 5.0
+"""Between a worker's death and its successor, doubled each time: a crash at every start must
+not burn the CPU that the registry needs."""
+STEADY_S: Final = 30.0
+"""A worker that lived this long is no part of a series of crashes."""
+EXIT_S_MAX: Final = 2.0
+"""How long a worker may take to leave once its feed is closed, before it is killed."""
+REAP_S: Final = 0.005
+REPORT_READ_BYTES: Final = 64 * 1024
+
+_logger: Final = logging.getLogger("callboard.dns")
+
+
+class WorkerFailed(DnsFrontError):
+    """A worker ended before it was ready for the first time."""
+
+
+class DnsFront:
+    """Create, `await start()`, `await close()`; all from one event loop."""
+
+    def __init__(self, config: DnsConfig, registry: Registry, *, batched: bool = True) -> None:
+        """`batched` False takes the UDP path of systems without recvmmsg."""
+        self._config = config
+        self._registry = registry
+        self._batched = batched
+        self._sockets: DnsSockets | None = None
+        self._workers: list[_Worker] = []
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port actually bound; valid after `start`."""
+        assert self._sockets is not None
+        return self._sockets.host, self._sockets.port
+
+    async def start(self) -> None:
+        """Return when every worker answers. Raises `CannotListen` or `WorkerFailed`."""
+        self._sockets = bind_sockets(self._config)
+        settings = self._settings(self._sockets)
+        self._workers = [
+            _Worker(self._registry, settings, udp, self._sockets.tcp) for udp in self._sockets.udp
+        ]
+        try:
+            await asyncio.gather(*(worker.start() for worker in self._workers))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the workers and let go of the sockets. Safe to repeat."""
+        await asyncio.gather(*(worker.close() for worker in self._workers))
+        if self._sockets is not None:
+            self._sockets.close()
+
+    def stats(self) -> DnsStats:
+        queries: Counter[QueryKind] = Counter()
+        events: Counter[str] = Counter()
+        for worker in self._workers:
+            queries += worker.queries()
+            events += worker.events()
+        return DnsStats(tuple(worker.stats() for worker in self._workers), queries, events)
+
+    def _settings(self, sockets: DnsSockets) -> WorkerSettings:
+        return WorkerSettings(
+            zones=self._config.zones,
+            ttl_s=self._config.ttl_s,
+            server_addresses=server_addresses(self._config, sockets.host),
+            forward=self._config.forward,
+            reply_from_destination=is_wildcard(sockets.host),
+            batched=self._batched,
+        )
+
+
+class _Worker:
+    """One place in the row of workers: the process that fills it, and its successors."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: WorkerSettings,
+        udp: socket.socket,
+        tcp: socket.socket,
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._udp = udp
+        self._tcp = tcp
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._pid = 0
+        self._restarts = 0
+        self._report: dict[str, Any] = {}
+        self._past_queries: Counter[QueryKind] = Counter()
+        self._past_events: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._supervise(), name="dns worker")
+        ready = asyncio.create_task(self._ready.wait())
+        try:
+            await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if self._task.done():
+            await self._task
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError, DnsFrontError):
+                await self._task
+            self._task = None
+
+    def queries(self) -> Counter[QueryKind]:
+        now = Counter({QueryKind(*kind): n for *kind, n in self._report.get("queries", ())})
+        return self._past_queries + now
+
+    def events(self) -> Counter[str]:
+        return self._past_events + Counter(self._report.get("events", {}))
+
+    def stats(self) -> WorkerStats:
+        shown = ("index", "services", "instances", "rss_bytes")
+        numbers = {name: self._report.get(name, 0) for name in shown}
+        return WorkerStats(self._pid, self._ready.is_set(), self._restarts, **numbers)
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause_s = RESTART_S_MIN
+        while True:
+            started_s = loop.time()
+            was_ready_before = self._ready.is_set() or self._restarts > 0
+            code = await self._run()
+            self._past_queries, self._past_events = self.queries(), self.events()
+            self._report = {}
+            if not self._ready.is_set() and not was_ready_before:
+                raise WorkerFailed(f"a DNS worker ended with code {code} before it was ready")
+            self._ready.clear()
+            self._restarts += 1
+            if loop.time() - started_s > STEADY_S:
+                pause_s = RESTART_S_MIN
+            _logger.error("DNS worker %d ended (code %s); starting another", self._pid, code)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RESTART_S_MAX)
+
+    async def _run(self) -> int | None:
+        """One process, from its start to its end; the exit code."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                process = self._spawn(theirs)
+            self._pid = process.pid
+            try:
+                feeding = asyncio.create_task(self._feed(ours))
+                try:
+                    await self._read_reports(ours)
+                finally:
+                    feeding.cancel()
+                    with suppress(asyncio.CancelledError, OSError):
+                        await feeding
+            finally:
+                ours.close()
+                await _reap(process)
+        return process.returncode
+
+    def _spawn(self, feed_end: socket.socket) -> subprocess.Popen[bytes]:
+        # A child of exec, not a fork: it must not begin with a copy of the registry's heap.
+        fds = [one.fileno() for one in (feed_end, self._udp, self._tcp)]
+        command = [sys.executable, "-P", "-m", f"{__package__}.worker"]
+        return subprocess.Popen(
+            [*command, *map(str, fds), str(os.getpid())],
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+        )
+
+    async def _feed(self, ours: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def send(data: bytes) -> None:
+            await loop.sock_sendall(ours, data)
+
+        await send(pack_message(FeedKind.SETTINGS, 0, self._settings))
+        await feed(self._registry, send)
+
+    async def _read_reports(self, ours: socket.socket) -> None:
+        """Until the worker's end of the pair is closed, which is when it is gone."""
+        loop = asyncio.get_running_loop()
+        stream = unpacker()
+        with suppress(ConnectionError):
+            while data := await loop.sock_recv(ours, REPORT_READ_BYTES):
+                stream.feed(data)
+                for report in stream:
+                    self._report = report
+                    self._ready.set()
+
+
+async def _reap(process: subprocess.Popen[bytes]) -> None:
+    """The closed feed tells it to go; it is killed when it does not."""
+    for _ in range(int(EXIT_S_MAX / REAP_S)):
+        if process.poll() is not None:
+            return
+        await asyncio.sleep(REAP_S)
+    process.kill()
+    process.wait()

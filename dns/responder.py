@@ -1,0 +1,145 @@
+"""The responder: a packet in; a reply, silence, or a question for the upstream out.
+
+No sockets and no clock. Nothing in here may raise, whatever comes in; the one `except` below is
+the last resort that keeps a bug from becoming an outage.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from . import wire
+from .answers import Answer, Answers
+from .cache import Origin, ReplyCache
+from .counters import Counters, kind_of
+from .names import Labels, Zones
+from .query import Query, Rejected, parse_query
+from .reply import bare_reply, compile_reply, empty_reply
+from .store import Store
+
+_logger = logging.getLogger(__name__)
+
+
+class Forward(NamedTuple):
+    """A question for somebody else: the reply goes out with this id, in at most this size."""
+
+    packet_id: bytes
+    query: Query
+    limit_bytes: int
+
+
+class Responder:
+    """Answers from `store`; whoever changes that calls `changed` or `replace`."""
+
+    def __init__(
+        self,
+        zones: Sequence[Labels],
+        *,
+        ttl_s: int,
+        server_addresses: Sequence[bytes],
+        forwards: bool = False,
+    ) -> None:
+        self.store = Store()
+        self.udp = ReplyCache()
+        self.tcp = ReplyCache()
+        self.counters = Counters()
+        self._answers = Answers(Zones(zones), ttl_s, server_addresses)
+        self._forwards = forwards
+
+    @property
+    def index(self) -> int:
+        """The registry's index that the store reflects."""
+        return self._answers.index
+
+    def changed(self, index: int, services: Sequence[bytes]) -> None:
+        """The store has been brought to `index`; these services are not what they were."""
+        self._answers.index = index
+        for service in services:
+            self.udp.drop(service)
+            self.tcp.drop(service)
+
+    def replace(self, index: int, store: Store) -> None:
+        """Answer from another copy from now on."""
+        self.store = store
+        self._answers.index = index
+        self.udp.clear()
+        self.tcp.clear()
+
+    def refresh_serials(self) -> None:
+        """Negative answers carry the serial: call this now and then, so that it is not old."""
+        self.udp.drop_negative()
+        self.tcp.drop_negative()
+
+    def respond(self, data: bytes, *, tcp: bool = False) -> bytes | Forward | None:
+        """The reply to one packet; None is silence."""
+        try:
+            return self._respond(data, tcp)
+        except Exception:  # the last resort: see above
+            self.counters.events["internal_error"] += 1
+            _logger.exception("answering %s failed", data.hex())
+            if len(data) < wire.HEADER_BYTES:
+                return None
+            return bare_reply(data[:2], int.from_bytes(data[2:4], "big"), wire.SERVFAIL)
+
+    def _respond(self, data: bytes, tcp: bool) -> bytes | Forward | None:
+        cache = self.tcp if tcp else self.udp
+        key = data[2:].lower()
+        ready = cache.find(key)
+        if ready is not None:
+            head, question_end, _, next_tail, kind = ready
+            (self.counters.tcp_fast if tcp else self.counters.udp_fast)[kind] += 1
+            return b"".join((data[:2], head, data[wire.HEADER_BYTES : question_end], next_tail()))
+        query = parse_query(data)
+        if query is None:
+            self.counters.events["dropped"] += 1
+            return None
+        if isinstance(query, Rejected):
+            self._count(tcp, 0, query.rcode)
+            return bare_reply(data[:2], query.flags, query.rcode)
+        refusal = self._refusal(query)
+        if refusal is not None:
+            self._count(tcp, query.qtype, refusal)
+            return empty_reply(data[:2], query, refusal)
+        answer = self._answers.answer(self.store, query.labels, query.qtype)
+        limit = _limit_bytes(query, tcp)
+        if answer is not None:
+            return self._compiled(data, key, query, answer, limit, cache)
+        if self._forwards and query.flags & wire.FLAG_RD:
+            return Forward(data[:2], query, limit)
+        self._count(tcp, query.qtype, wire.REFUSED)
+        return empty_reply(data[:2], query, wire.REFUSED)
+
+    def _compiled(
+        self, data: bytes, key: bytes, query: Query, answer: Answer, limit: int, cache: ReplyCache
+    ) -> bytes:
+        compiled = compile_reply(answer, query, limit, self._forwards)
+        kind = kind_of(query.qtype, compiled.rcode)
+        question_end = wire.HEADER_BYTES + len(query.question)
+        if query.plain and answer.services:
+            total = question_end + compiled.tail_bytes
+            ready = (compiled.head, question_end, total, compiled.next_tail, kind)
+            origin = Origin(answer.services, compiled.held_bytes, bool(answer.authority))
+            cache.put(key, ready, origin)
+        self.counters.events["truncated"] += compiled.truncated
+        self._count(cache is self.tcp, query.qtype, compiled.rcode)
+        return b"".join((data[:2], compiled.head, query.question, compiled.next_tail()))
+
+    def _refusal(self, query: Query) -> int | None:
+        if query.edns is not None and query.edns.version:
+            return wire.BADVERS
+        if query.qclass != wire.CLASS_IN:
+            return wire.REFUSED
+        if query.qtype in (wire.AXFR, wire.IXFR):
+            return wire.NOTIMP
+        return None
+
+    def _count(self, tcp: bool, qtype: int, rcode: int) -> None:
+        slow = self.counters.tcp_slow if tcp else self.counters.udp_slow
+        slow[kind_of(qtype, rcode)] += 1
+
+
+def _limit_bytes(query: Query, tcp: bool) -> int:
+    if tcp:
+        return wire.TCP_BYTES_MAX
+    offered = query.edns.size_bytes if query.edns else wire.UDP_BYTES_PLAIN
+    return min(offered, wire.UDP_BYTES_MAX)

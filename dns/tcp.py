@@ -1,0 +1,171 @@
+"""DNS over TCP (RFC 7766): pipelined, answered in order, and hard to hold hostage."""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .frames import BadFrame, Frames, framed
+from .loop import READABLE, WRITABLE, Loop
+from .responder import Forward, Responder
+
+CONNECTIONS_MAX: Final = 1024
+"""Per worker; each costs a descriptor and a few KB. Beyond it new ones are closed at once."""
+IDLE_S_MAX: Final = 10.0
+"""How long a client may keep a connection for its next query (Knot's default)."""
+PARTIAL_S_MAX: Final = 2.0
+"""From the first byte of a message to its last: slow senders hold connections on purpose."""
+WRITE_STALL_S_MAX: Final = 5.0
+"""How long a client may take to read anything at all of what it asked for."""
+OUTSTANDING_BYTES_MAX: Final = 256 * 1024
+"""Answers a client has not read; at this point its further questions wait in its own kernel."""
+READ_BYTES: Final = 4096
+"""A read, hence at most some 200 questions before other clients get their turn."""
+ACCEPTS_MAX: Final = 64
+SWEEP_S: Final = 0.25
+"""How late a deadline may be noticed."""
+
+SendReply = Callable[[bytes], None]
+
+
+class TcpServer:
+    """Serves a non-blocking listener; `on_forward` gets a function that takes the reply."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        listener: socket.socket,
+        responder: Responder,
+        on_forward: Callable[[Forward, SendReply], None],
+    ) -> None:
+        self.loop = loop
+        self.responder = responder
+        self.on_forward = on_forward
+        self._listener = listener
+        self._connections: set[_Connection] = set()
+        loop.register(listener.fileno(), self._accept)
+
+    def forget(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
+
+    def _accept(self, _events: int) -> None:
+        for _ in range(ACCEPTS_MAX):
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return  # none left, or taken by another worker, or gone again
+            if len(self._connections) >= CONNECTIONS_MAX:
+                self.responder.counters.events["tcp_refused"] += 1
+                accepted.close()
+                continue
+            if not self._connections:
+                self.loop.call_later(SWEEP_S, self._sweep)
+            self._connections.add(_Connection(self, accepted))
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in [one for one in self._connections if one.deadline < now]:
+            connection.close()
+        if self._connections:
+            self.loop.call_later(SWEEP_S, self._sweep)
+
+
+class _Connection:
+    def __init__(self, server: TcpServer, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.deadline = time.monotonic() + IDLE_S_MAX
+        self._server = server
+        self._socket = accepted
+        self._frames = Frames()
+        self._out = bytearray()
+        self._events = READABLE
+        self._was_partial = False
+        self._at_end = False
+        self._forwarded = 0
+        server.loop.register(accepted.fileno(), self._ready, READABLE)
+
+    def close(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._server.loop.unregister(self._socket.fileno())
+            self._socket.close()
+            self._server.forget(self)
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & WRITABLE:
+                self._flush()
+            if events & ~WRITABLE and self._events & READABLE:
+                self._read()
+            self._answer()
+        except (OSError, BadFrame):
+            self.close()
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        self._at_end = self._at_end or not data
+        self._frames.feed(data)
+
+    def _answer(self) -> None:
+        """Take what has come, as long as the client reads what it gets."""
+        waiting = True
+        while len(self._out) < OUTSTANDING_BYTES_MAX:
+            message = self._frames.next()
+            if message is None:
+                waiting = False
+                break
+            self._was_partial = False
+            reply = self._server.responder.respond(message, tcp=True)
+            if isinstance(reply, Forward):
+                self._forwarded += 1
+                self._server.on_forward(reply, self._forward_reply)
+            elif reply is None:
+                raise BadFrame  # a response: whoever sends that is no client
+            else:
+                self._out += framed(reply)
+        self._flush()
+        self._settle(waiting)
+
+    def _forward_reply(self, reply: bytes) -> None:
+        if self._socket.fileno() < 0:
+            return
+        self._forwarded -= 1
+        self._out += framed(reply)
+        try:
+            self._flush()
+            self._settle(False)
+        except OSError:
+            self.close()
+
+    def _flush(self) -> None:
+        if not self._out:
+            return
+        try:
+            sent = self._socket.send(self._out)
+        except BlockingIOError:
+            return
+        del self._out[:sent]
+        if sent:
+            self.deadline = time.monotonic() + WRITE_STALL_S_MAX
+
+    def _settle(self, waiting: bool) -> None:
+        """What to wait for next, and until when."""
+        if self._at_end and not (self._out or self._forwarded or waiting):
+            self.close()
+            return
+        wants_more = not self._at_end and len(self._out) < OUTSTANDING_BYTES_MAX
+        events = (READABLE if wants_more else 0) | (WRITABLE if self._out or waiting else 0)
+        if events != self._events:
+            self._server.loop.modify(self._socket.fileno(), events)
+            self._events = events
+        if self._out or waiting:
+            return  # `_flush` moves the deadline as long as something gets through
+        partial = self._frames.is_partial
+        if not partial:
+            self.deadline = time.monotonic() + IDLE_S_MAX
+        elif not self._was_partial:
+            self.deadline = time.monotonic() + PARTIAL_S_MAX
+        self._was_partial = partial

@@ -1,0 +1,40 @@
+"""UDP without recvmmsg: one packet a call, on any system."""
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from .mmsg import PACKET_BYTES_MAX, Client
+from .responder import Forward, Responder
+
+PACKETS_MAX: Final = 64
+"""Per batch, as in `mmsg`."""
+
+
+class PlainUdp:
+    """Like `mmsg.BatchedUdp`."""
+
+    def __init__(
+        self,
+        udp: socket.socket,
+        responder: Responder,
+        on_forward: Callable[[Forward, Client], None],
+    ) -> None:
+        self._udp = udp
+        self._responder = responder
+        self._on_forward = on_forward
+
+    def serve(self, batches_max: int) -> None:
+        for _ in range(batches_max * PACKETS_MAX):
+            try:
+                data, address = self._udp.recvfrom(PACKET_BYTES_MAX)
+            except OSError:
+                return  # nothing there, or an error that an earlier reply came back with
+            reply = self._responder.respond(data)
+            if isinstance(reply, bytes):
+                try:
+                    self._udp.sendto(reply, address)
+                except OSError:  # port 0, no route, a full buffer: the next one matters more
+                    self._responder.counters.events["unsent"] += 1
+            elif reply is not None:
+                self._on_forward(reply, Client(address, []))

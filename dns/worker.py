@@ -1,0 +1,187 @@
+"""A DNS worker: `python -m callboard.dns.worker FEED UDP TCP PARENT` (descriptors and a pid).
+
+It answers from its own memory, is fed over a socket pair, and is gone when that closes. No
+packet is read before the copy is whole: until then they wait in the socket.
+"""
+
+import ctypes
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from functools import partial
+from typing import Any, Final
+
+import msgpack
+
+from . import mmsg
+from .feed import WorkerSettings, unpacker
+from .forwarder import Forwarder
+from .loop import Loop
+from .mmsg import BatchedUdp, Client
+from .replica import Replica
+from .responder import Forward, Responder
+from .tcp import TcpServer
+from .udp import PlainUdp
+from .wire import labels_of
+
+REPORT_S: Final = 1.0
+FEED_READ_BYTES: Final = 64 * 1024
+"""Some 500 changes, a third of a millisecond: then queries get their turn again."""
+BATCHES_MAX: Final = 4
+"""Of packets in a row, about a millisecond: then the feed, TCP and timers get their turn."""
+
+_PR_SET_PDEATHSIG: Final = 1
+
+_logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Wires the responder to its feed and its sockets, on one loop."""
+
+    def __init__(self, feed: socket.socket, udp: socket.socket, tcp: socket.socket) -> None:
+        self._loop = Loop()
+        self._feed = feed
+        self._udp = udp
+        self._tcp = tcp
+        stream = unpacker()
+        settings = self._read_settings(stream)
+        self._responder = Responder(
+            [labels_of(zone) for zone in settings.zones],
+            ttl_s=settings.ttl_s,
+            server_addresses=settings.server_addresses,
+            forwards=settings.forward is not None,
+        )
+        self._settings = settings
+        self._replica = Replica(self._responder, stream)
+        self._forwarder = (
+            Forwarder(self._loop, settings.forward, self._responder.counters)
+            if settings.forward
+            else None
+        )
+        self._serving = False
+        self._reported_index = 0
+        self._unsent = b""
+
+    def run(self) -> None:
+        self._replica.feed(b"")
+        self._synced()
+        self._feed.setblocking(False)
+        self._loop.register(self._feed.fileno(), self._on_feed)
+        self._loop.run()
+
+    def _read_settings(self, stream: msgpack.Unpacker) -> WorkerSettings:
+        while data := self._feed.recv(FEED_READ_BYTES):
+            stream.feed(data)
+            for _, _, items in stream:
+                return WorkerSettings(*items)
+        raise SystemExit(0)
+
+    def _on_feed(self, _events: int) -> None:
+        try:
+            data = self._feed.recv(FEED_READ_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._loop.stop()
+            return
+        self._replica.feed(data)
+        self._synced()
+
+    def _synced(self) -> None:
+        """Begin to answer, once the copy is whole."""
+        if self._serving or not self._replica.synced:
+            return
+        self._serving = True
+        # What is here now stays; and nothing on the way of a query makes cycles to be found.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        serve = self._udp_server().serve
+        self._loop.register(self._udp.fileno(), lambda _events: serve(BATCHES_MAX))
+        TcpServer(self._loop, self._tcp, self._responder, self._forward)
+        self._report()
+
+    def _udp_server(self) -> BatchedUdp | PlainUdp:
+        if not (self._settings.batched and mmsg.is_available()):
+            return PlainUdp(self._udp, self._responder, self._forward_udp)
+        return BatchedUdp(
+            self._udp,
+            self._responder,
+            self._forward_udp,
+            reply_from_destination=self._settings.reply_from_destination,
+        )
+
+    def _forward_udp(self, question: Forward, client: Client) -> None:
+        self._forward(question, partial(self._send_udp, client))
+
+    def _send_udp(self, client: Client, reply: bytes) -> None:
+        try:
+            self._udp.sendmsg([reply], client.ancillary, 0, client.address)
+        except OSError:
+            self._responder.counters.events["unsent"] += 1
+
+    def _forward(self, question: Forward, send: Any) -> None:
+        assert self._forwarder is not None, "the responder forwards only when it is told to"
+        self._forwarder.forward(question, send)
+
+    def _report(self) -> None:
+        """Tell the registry process how it goes. The first report says: ready."""
+        self._loop.call_later(REPORT_S, self._report)
+        if self._responder.index != self._reported_index:
+            self._responder.refresh_serials()
+            self._reported_index = self._responder.index
+        counters = self._responder.counters
+        report = {
+            "index": self._responder.index,
+            "services": self._responder.store.services,
+            "instances": self._responder.store.instances,
+            "rss_bytes": _rss_bytes(),
+            "queries": [(*kind, count) for kind, count in counters.queries().items()],
+            "events": dict(counters.events),
+        }
+        if not self._unsent:  # else it is busy, and the next report says it all again
+            self._unsent = msgpack.packb(report)
+        try:
+            self._unsent = self._unsent[self._feed.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._loop.stop()
+
+
+def _rss_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _die_with(parent: int) -> None:
+    """Not to be left behind, even when the registry process is killed outright."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(0)  # it died before we asked
+
+
+def main(arguments: list[str]) -> None:
+    feed, udp, tcp, parent = map(int, arguments)
+    # Ctrl-C goes to the whole group: the registry process decides when we stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(format="%(asctime)s %(levelname)s dns worker: %(message)s")
+    _die_with(parent)
+    sockets = [socket.socket(fileno=fd) for fd in (feed, udp, tcp)]
+    for one in sockets[1:]:
+        one.setblocking(False)
+    Worker(*sockets).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
