@@ -216,13 +216,15 @@ class Answers:
         for one, port in located:
             if not port or not one.kind:
                 continue
+            glue: tuple[bytes, ...] = ()
             if one.kind == HOST:
-                target, glue = one.address, ()
+                target = one.address
             else:
                 spelt = one.address.hex().encode("ascii")
                 target = bytes((len(spelt),)) + spelt + suffix
-                glue = () if target in targets else (self._glue(one.address),)
-                targets.add(target)
+                if target not in targets:
+                    targets.add(target)
+                    glue = (self._glue(one.address),)
             fixed = _SRV_FIXED.pack(
                 wire.SRV,
                 wire.CLASS_IN,
@@ -315,7 +317,8 @@ def _depends(asked: Asked) -> tuple[bytes, ...]:
             | ServiceLocation(service=key)
         ):
             return (key,)
-    return ()
+        case _:
+            return ()
 
 
 def _named_port(extras: Extras, asked: NamedPort) -> int | None:

@@ -75,6 +75,6 @@ async def _send_events(events: list[Event], send: Send) -> None:
         items: list[bytes] = []
         for event in page:
             items.append(key_of(event.name.namespace, event.name.service))
-            gone = event.listed is None
-            items.append(id_prefix(event.name.id) if gone else pack_record(event.listed.instance))
+            listed = event.listed
+            items.append(pack_record(listed.instance) if listed else id_prefix(event.name.id))
         await send(pack_message(FeedKind.CHANGES, page[-1].index, items))

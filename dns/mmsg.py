@@ -14,7 +14,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from .counters import Counters
 from .responder import Forward, Responder
@@ -175,7 +175,7 @@ class BatchedUdp:
             self._control_bytes[:received] = self._whole_control[:received]
 
     def _client(self, at: int) -> Client:
-        name = bytes(self._names[at * _ADDRESS_BYTES : (at + 1) * _ADDRESS_BYTES])
+        name: bytes = self._names[at * _ADDRESS_BYTES : (at + 1) * _ADDRESS_BYTES]
         port = int.from_bytes(name[2:4], "big")
         if self._family == socket.AF_INET:
             return Client((socket.inet_ntop(socket.AF_INET, name[4:8]), port), self._ancillary(at))
@@ -193,10 +193,10 @@ class BatchedUdp:
 
     def _allocate(self) -> None:
         self._packets = bytearray(_STRIDE * BATCH_MAX)
-        self._chars = (ctypes.c_char * len(self._packets)).from_buffer(self._packets)
+        self._chars: Any = (ctypes.c_char * len(self._packets)).from_buffer(self._packets)
         self._bases = tuple(range(0, len(self._packets), _STRIDE))
-        self._names = (ctypes.c_char * (_ADDRESS_BYTES * BATCH_MAX))()
-        self._controls = (ctypes.c_char * (_CONTROL_BYTES * BATCH_MAX))()
+        self._names: Any = (ctypes.c_char * (_ADDRESS_BYTES * BATCH_MAX))()
+        self._controls: Any = (ctypes.c_char * (_CONTROL_BYTES * BATCH_MAX))()
         self._iovecs = (_Iovec * BATCH_MAX)()
         self._headers = (_Mmsghdr * BATCH_MAX)()
         self._headers_at = ctypes.addressof(self._headers)
@@ -219,9 +219,9 @@ class BatchedUdp:
         self._whole_control = memoryview(array("L", [_CONTROL_BYTES] * BATCH_MAX))
 
 
-def _column(structures: Any, offset: int, typecode: str) -> memoryview:
+def _column(structures: Any, offset: int, typecode: Literal["I", "L"]) -> memoryview:
     """One field of every structure of an array, as numbers that are read and set in one go."""
-    cells = memoryview(structures).cast("B").cast(typecode)
+    cells: memoryview = memoryview(structures).cast("B").cast(typecode)
     step = ctypes.sizeof(structures._type_) // cells.itemsize
     return cells[offset // cells.itemsize :: step]
 

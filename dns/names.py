@@ -161,7 +161,8 @@ def _service(rest: Labels, namespace: bytes) -> Asked:
             return ServiceInstances(service, tag)
         case (port, protocol) if _marked(port) and _marked(protocol):
             return NamedPort(service, port[1:], protocol[1:])
-    return Nothing()
+        case _:
+            return Nothing()
 
 
 def _consul_location(left: Labels, tag: bytes, namespace: bytes) -> Asked:
@@ -182,7 +183,8 @@ def _instance(rest: Labels, namespace: bytes) -> Asked:
             return AboveService(service_key(namespace, service))
         case (instance_id, service):
             return OneInstance(service_key(namespace, service), instance_id)
-    return Nothing()
+        case _:
+            return Nothing()
 
 
 def _address(rest: Labels) -> Asked:
