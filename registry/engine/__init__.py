@@ -1,0 +1,50 @@
+"""The engine seam, and the engines behind it: whoever stores and replicates the pairs."""
+
+from .seam import (
+    ABSENT,
+    CannotStart,
+    Change,
+    Compacted,
+    Conflict,
+    Delete,
+    Done,
+    Engine,
+    EngineError,
+    EngineStatus,
+    Guard,
+    Member,
+    Operation,
+    OutcomeUnknown,
+    Pair,
+    Put,
+    Refused,
+    Result,
+    Superseded,
+)
+from .snapshot import SnapshotDamaged, read_snapshot
+from .sqlite import SqliteEngine
+
+__all__ = [
+    "ABSENT",
+    "CannotStart",
+    "Change",
+    "Compacted",
+    "Conflict",
+    "Delete",
+    "Done",
+    "Engine",
+    "EngineError",
+    "EngineStatus",
+    "Guard",
+    "Member",
+    "Operation",
+    "OutcomeUnknown",
+    "Pair",
+    "Put",
+    "Refused",
+    "Result",
+    "SnapshotDamaged",
+    "SqliteEngine",
+    "Superseded",
+    "read_snapshot",
+]

@@ -1,0 +1,240 @@
+"""The node's end of the conversation with its writer process."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from .frames import (
+    Answer,
+    Applied,
+    CannotOpen,
+    Closed,
+    Ready,
+    Rejected,
+    Splitter,
+    WireOperation,
+    decode_answer,
+    decode_results,
+    encode,
+)
+from .history import History
+from .seam import (
+    CannotStart,
+    Change,
+    Conflict,
+    Delete,
+    Done,
+    Operation,
+    OutcomeUnknown,
+    Put,
+    Refused,
+    Result,
+)
+
+WAITING_OPERATIONS_MAX: Final = 131_072
+"""Accepted and not yet answered: seconds of work for the writer. More are refused at once."""
+CLOSE_S_MAX: Final = 60.0
+"""How long the writer may take to finish what was accepted and empty its log."""
+EXIT_S_MAX: Final = 5.0
+"""How long it may take to end after its last word, before it is killed."""
+
+
+class _Call:
+    __slots__ = ("answer", "operations")
+
+    def __init__(
+        self, operations: Sequence[Operation], answer: asyncio.Future[list[Result]]
+    ) -> None:
+        self.operations = operations
+        self.answer = answer
+
+
+class WriterLink(asyncio.Protocol):
+    """Sends calls to the writer, and hands its answers to watchers and then to callers.
+
+    `stopped` says why nothing will be written any more, `refused` why the last call was not;
+    both are "" otherwise.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Only for `start`."""
+        self._process = process
+        self._transport: asyncio.Transport | None = None
+        self._splitter = Splitter()
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._ready: asyncio.Future[int] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()
+        self._sent: deque[_Call] = deque()
+        self._unsent: list[_Call] = []
+        self._waiting_operations = 0
+        self._closing = False
+        self.history = History(0)
+        self.stopped = ""
+        self.refused = ""
+
+    @classmethod
+    async def start(cls, data_dir: Path) -> "WriterLink":
+        """Start the writer and wait until it has opened the board. Raises `CannotStart`."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.to_thread(_spawn, theirs, data_dir)
+        loop = asyncio.get_running_loop()
+        _, link = await loop.create_connection(lambda: cls(process), sock=ours)
+        try:
+            link.history = History(await link._ready)
+        except BaseException:
+            await link._end()
+            raise
+        return link
+
+    async def commit(self, operations: Sequence[Operation]) -> list[Result]:
+        """Raises `Refused`, `OutcomeUnknown`."""
+        if self.stopped or self._closing:
+            raise Refused(self.stopped or "this node is stopping")
+        if self._waiting_operations >= WAITING_OPERATIONS_MAX:
+            raise Refused("too many writes are waiting for the disk: try again later")
+        if not operations:
+            return []
+        answer = self._loop.create_future()
+        # All calls of this turn of the loop go out with one system call.
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(_Call(operations, answer))
+        self._waiting_operations += len(operations)
+        return cast("list[Result]", await answer)
+
+    def _flush(self) -> None:
+        if not self._unsent:
+            return
+        calls, self._unsent = self._unsent, []
+        self._sent.extend(calls)
+        if self._transport is not None and not self.stopped:
+            self._transport.write(encode([_wire(call.operations) for call in calls]))
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for payload in self._splitter.feed(data):
+            self._answered(decode_answer(payload))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The writer is gone: as it should be, or killed by somebody."""
+        if not self._ready.done():
+            self._ready.set_exception(CannotStart("the writer process ended while it started"))
+        if not self._closing:
+            self._stop("the writer process is gone")
+        self._flush()
+        self._reject(len(self._sent), unknown=True)
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _answered(self, answer: Answer) -> None:
+        match answer:
+            case Ready():
+                if not self._ready.done():
+                    self._ready.set_result(answer.revision)
+            case CannotOpen():
+                if not self._ready.done():
+                    self._ready.set_exception(CannotStart(answer.reason))
+            case Applied():
+                self._apply(answer)
+            case Rejected():
+                self.refused = answer.reason
+                if answer.stopped:
+                    self._stop(answer.reason)
+                self._reject(answer.calls, unknown=answer.unknown)
+                if answer.stopped:
+                    self._flush()
+                    self._reject(len(self._sent), unknown=False)
+            case Closed():
+                pass
+
+    def _apply(self, applied: Applied) -> None:
+        self.refused = ""
+        calls = [self._sent.popleft() for _ in range(applied.calls)]
+        results, changes = _read_results(calls, applied.results)
+        # Watchers first: who has its answer may rely on the watcher being told already.
+        if changes:
+            self.history.append(changes)
+        for call, result in zip(calls, results, strict=True):
+            self._waiting_operations -= len(call.operations)
+            if not call.answer.done():
+                call.answer.set_result(result)
+
+    def _reject(self, calls: int, *, unknown: bool) -> None:
+        reason = self.stopped or self.refused or "the writer process is gone"
+        for _ in range(calls):
+            call = self._sent.popleft()
+            self._waiting_operations -= len(call.operations)
+            if not call.answer.done():
+                call.answer.set_exception(OutcomeUnknown(reason) if unknown else Refused(reason))
+
+    def _stop(self, reason: str) -> None:
+        if not self.stopped:
+            self.stopped = f"{reason}. Nothing is written until this node is restarted"
+
+    async def close(self) -> None:
+        """Finish what was accepted, and end the writer."""
+        self._closing = True
+        self._flush()
+        if self._transport is not None and not self._gone.done():
+            self._transport.write(encode([]))
+            await asyncio.wait([self._gone], timeout=CLOSE_S_MAX)
+        await self._end()
+
+    async def _end(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        try:
+            await asyncio.to_thread(self._process.wait, EXIT_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+        await self._gone
+        self.history.close()
+
+
+def _spawn(channel: socket.socket, data_dir: Path) -> subprocess.Popen[bytes]:
+    # -P: a folder of the user's must not stand in for one of our modules.
+    command = [sys.executable, "-P", "-m", f"{__package__}.writer"]
+    return subprocess.Popen(
+        [*command, str(channel.fileno()), str(data_dir)],
+        pass_fds=[channel.fileno()],
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _wire(operations: Sequence[Operation]) -> list[WireOperation]:
+    return [
+        (operation.key, operation.value if isinstance(operation, Put) else None, operation.expect)
+        for operation in operations
+    ]
+
+
+def _read_results(calls: list[_Call], packed: bytes) -> tuple[list[list[Result]], list[Change]]:
+    numbers = decode_results(packed)
+    results: list[list[Result]] = []
+    changes: list[Change] = []
+    for call in calls:
+        of_call: list[Result] = []
+        for operation, (revision, other) in zip(call.operations, numbers, strict=False):
+            if not revision:
+                of_call.append(Conflict(other))
+                continue
+            of_call.append(Done(revision, other))
+            if isinstance(operation, Delete):
+                change = Change(operation.key, None, revision, other, operation.expired)
+            else:
+                change = Change(operation.key, operation.value, revision, other)
+            changes.append(change)
+        results.append(of_call)
+    return results, changes

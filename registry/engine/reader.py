@@ -1,0 +1,104 @@
+"""Consistent reads of the board beside its writer, in a thread of their own."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from .layout import DATABASE_FILE, Damaged, connect_read_only, read_summary
+from .opening import named_damage
+from .pages import checked_pages
+from .seam import Pair, Refused
+from .snapshot import write_snapshot
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Loads and backups, one step at a time; each has a connection that cannot write."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / DATABASE_FILE
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
+        self._open: set[sqlite3.Connection] = set()
+        self._closed = False
+
+    async def load(self) -> tuple[int, AsyncIterator[Sequence[Pair]]]:
+        """The revision of a consistent copy, and its pairs. Raises `CannotStart`."""
+        connection, revision, pages = await self._run(self._begin)
+        return revision, self._pages(connection, pages)
+
+    async def backup(self, path: str) -> int:
+        """Raises `Refused`."""
+        return await self._run(lambda: self._backup(path))
+
+    async def close(self) -> None:
+        """Waits for the step under way; loads that go on after it raise `Refused`."""
+        if not self._closed:
+            await self._run(self._close_connections)
+            self._closed = True
+            self._thread.shutdown()
+
+    async def _run(self, step: Callable[[], T]) -> T:
+        if self._closed:
+            raise Refused("this node is stopping")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step)
+
+    async def _pages(
+        self, connection: sqlite3.Connection, pages: Iterator[Sequence[Pair]]
+    ) -> AsyncIterator[Sequence[Pair]]:
+        try:
+            while (page := await self._run(lambda: self._next(connection, pages))) is not None:
+                yield page
+        finally:
+            if not self._closed:
+                await self._run(lambda: self._release(connection))
+
+    def _begin(self) -> tuple[sqlite3.Connection, int, Iterator[Sequence[Pair]]]:
+        with named_damage(self._path):
+            connection = connect_read_only(str(self._path))
+            self._open.add(connection)
+            try:
+                _check_structure(connection)
+                connection.execute("BEGIN")
+                summary = read_summary(connection)
+            except BaseException:
+                self._release(connection)
+                raise
+            return connection, summary.revision, checked_pages(connection, summary)
+
+    def _next(
+        self, connection: sqlite3.Connection, pages: Iterator[Sequence[Pair]]
+    ) -> Sequence[Pair] | None:
+        if connection not in self._open:
+            raise Refused("this node is stopping")
+        with named_damage(self._path):
+            return next(pages, None)
+
+    def _backup(self, path: str) -> int:
+        try:
+            with closing(connect_read_only(str(self._path))) as source:
+                return write_snapshot(source, path)
+        except sqlite3.Error as error:
+            raise Refused(f"the board cannot be read: {error}") from error
+
+    def _release(self, connection: sqlite3.Connection) -> None:
+        self._open.discard(connection)
+        connection.close()
+
+    def _close_connections(self) -> None:
+        for connection in list(self._open):
+            self._release(connection)
+
+
+def _check_structure(connection: sqlite3.Connection) -> None:
+    """What row checksums do not see: free pages and free space that are in use as well.
+
+    Harmless to read, but the next write would put new rows over old ones.
+    """
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise Damaged(found)

@@ -1,0 +1,107 @@
+"""The SQLite engine: one node, durable, nothing to install."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from .history import Watch
+from .link import WriterLink
+from .opening import lock_node
+from .reader import Reader
+from .seam import (
+    Change,
+    EngineStatus,
+    Guard,
+    Member,
+    Operation,
+    Pair,
+    Result,
+    Superseded,
+)
+
+ELECTION_KEY = b"keeper"
+"""Names the only election of an engine; a node that stands alone always wins it."""
+
+
+class SqliteEngine:
+    """See `seam.Engine`. A writer process commits; reads have connections of their own."""
+
+    def __init__(self, node: str, lock: int, link: WriterLink, reader: Reader) -> None:
+        """Only for `open`."""
+        self._node = node
+        self._lock = lock
+        self._link = link
+        self._reader = reader
+        self._elections = 0
+        self._guard: Guard | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, data_dir: str | os.PathLike[str], *, node: str = "") -> "SqliteEngine":
+        """Open or create the board in `data_dir`. Raises `CannotStart`."""
+        directory = Path(os.path.abspath(data_dir))  # noqa: ASYNC240  # touches no file
+        lock = await asyncio.to_thread(lock_node, directory)
+        try:
+            link = await WriterLink.start(directory)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(node, lock, link, Reader(directory))
+
+    async def commit(
+        self, operations: Sequence[Operation], guard: Guard | None = None
+    ) -> list[Result]:
+        """Cancelling the caller does not take back what it asked for."""
+        # Checked when the call is made: calls are applied in the order in which they were made.
+        if guard is not None and guard != self._guard:
+            raise Superseded("this node does not keep the leases any more")
+        return await self._link.commit(operations)
+
+    async def load(self) -> tuple[int, AsyncIterator[Sequence[Pair]]]:
+        return await self._reader.load()
+
+    def watch(self, from_revision: int) -> AsyncIterator[Sequence[Change]]:
+        """Ends when the engine is closed."""
+        return Watch(self._link.history, from_revision)
+
+    async def confirm(self) -> int:
+        return self._link.history.revision
+
+    async def campaign(self, name: str) -> Guard:
+        self._elections += 1
+        self._guard = Guard(ELECTION_KEY + b"/" + name.encode(), self._elections)
+        return self._guard
+
+    async def resign(self) -> None:
+        self._guard = None
+
+    async def backup(self, path: str) -> int:
+        """Raises `Refused` when the file exists or cannot be written."""
+        return await self._reader.backup(path)
+
+    async def members(self) -> list[Member]:
+        return [Member(self._node, "", leader=True, healthy=self._link.stopped == "")]
+
+    def status(self) -> EngineStatus:
+        reason = self._link.stopped or self._link.refused
+        return EngineStatus(
+            kind="sqlite",
+            leader=self._node,
+            revision=self._link.history.revision,
+            staleness_ms=0.0,
+            writable=not reason,
+            reason=reason,
+        )
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self._reader.close()
+            await self._link.close()
+        finally:
+            os.close(self._lock)
