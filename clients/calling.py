@@ -1,0 +1,192 @@
+"""The HTTP shell: carries requests to servers with aiohttp, as `Attempts` decides."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
+
+import aiohttp
+from aiohttp.client import _RequestContextManager
+from yarl import URL
+
+from .attempts import Attempts, Try, Wait
+from .backoff import Backoff
+from .endpoints import Endpoints
+from .errors import CallboardError, OutcomeUnknown, Unavailable, UnexpectedAnswer
+from .requests import Answer, Request, interpret
+
+CONNECTIONS_MAX: Final = 100
+"""Calls of one client that are under way at once; more wait for a connection."""
+SILENCE_S_MAX: Final = 45.0
+"""A stream without a byte for so long is taken for dead: servers send a comment every 15 s."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class NotAnswered(Exception):
+    """The connection broke after the request may have been read."""
+
+
+UNSENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+BROKEN: Final = (aiohttp.ClientError, NotAnswered, TimeoutError, OSError)
+"""What a connection can end in once the request may have been read."""
+
+
+async def _ask_once(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a PUT by itself when the connection breaks under it."""
+    try:
+        response: aiohttp.ClientResponse = await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise NotAnswered(reason(error)) from error
+    return response
+
+
+class Caller:
+    """One session and what is known of the servers. `close()` may be called again."""
+
+    def __init__(self, servers: Sequence[str], headers: Mapping[str, str]) -> None:
+        self.endpoints = Endpoints(servers)
+        self._headers = headers
+        self._session: aiohttp.ClientSession | None = None
+        self._closing = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closing.is_set()
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, but not beyond `close`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _session_open(self) -> aiohttp.ClientSession:
+        if self.closed:
+            raise RuntimeError("this callboard client is closed: make a new one")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=None),
+                # A snapshot's events are long lines.
+                read_bufsize=2**18,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        self._closing.set()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def call(
+        self, request: Request[T], timeout_s: float, body: Callable[[], Any] | None = None
+    ) -> T:
+        """One call on whichever server answers. `body` makes a payload for each attempt.
+
+        Raises `CallboardError`.
+        """
+
+        async def ask(attempt: Try, repeated: bool) -> T:
+            timeout = aiohttp.ClientTimeout(attempt.total_s, sock_connect=attempt.connect_s)
+            payload = request.body if body is None else body()
+            async with self._open(attempt, request, timeout, payload) as response:
+                answer = Answer(response.status, response.headers, await response.read())
+            return interpret(request, answer, repeated=repeated)
+
+        return await self._until_answered(request, timeout_s, ask)
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request[Any], timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The body of an answer as it comes; `timeout_s` is for its beginning.
+
+        Raises `CallboardError`; what breaks the body is for the reader, see `BROKEN`.
+        """
+        timeout = aiohttp.ClientTimeout(None, sock_read=SILENCE_S_MAX)
+
+        async def ask(attempt: Try, repeated: bool) -> aiohttp.ClientResponse:
+            async with asyncio.timeout(attempt.total_s):
+                response = await self._open(attempt, request, timeout, None, headers)
+                if response.status == 200:
+                    return response
+                async with response:
+                    answer = Answer(response.status, response.headers, await response.read())
+            interpret(request, answer)
+            raise UnexpectedAnswer(
+                f"no stream came from {request.path}: status {answer.status}", status=answer.status
+            )
+
+        response = await self._until_answered(request, timeout_s, ask)
+        try:
+            yield response.content
+        finally:
+            response.close()
+
+    def _open(
+        self,
+        attempt: Try,
+        request: Request[Any],
+        timeout: aiohttp.ClientTimeout,
+        payload: Any,
+        headers: Mapping[str, str] | None = None,
+    ) -> _RequestContextManager:
+        return self._session_open().request(
+            request.method,
+            URL(attempt.server + request.target, encoded=True),
+            data=payload,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            middlewares=() if request.repeatable else (_ask_once,),
+        )
+
+    async def _until_answered(
+        self, request: Request[Any], timeout_s: float, ask: Callable[[Try, bool], Awaitable[R]]
+    ) -> R:
+        attempts = Attempts(
+            self.endpoints,
+            writes=request.writes,
+            repeatable=request.repeatable,
+            timeout_s=timeout_s,
+            now=self.now(),
+            backoff=Backoff(),
+        )
+        while True:
+            step = attempts.next(self.now())
+            if isinstance(step, Wait):
+                await asyncio.sleep(step.seconds)
+                continue
+            try:
+                result = await ask(step, attempts.maybe_done)
+            except (Unavailable, OutcomeUnknown) as error:
+                attempts.refused(step.server, error, self.now())
+            except CallboardError:
+                attempts.answered(step.server)
+                raise
+            except UNSENT as error:
+                attempts.unsent(step.server, reason(error), self.now(), error)
+            except BROKEN as error:
+                attempts.unanswered(step.server, reason(error), self.now(), error)
+            else:
+                attempts.answered(step.server)
+                return result
+
+
+def reason(error: BaseException) -> str:
+    """Short, for the person who reads "no server answered"."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        return (os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause)).lower()
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
