@@ -1,15 +1,13 @@
-"""From a name and the copy of the board to records: bytes that follow the question.
+"""From a name and the copy of the board to the sections of a reply.
 
-Every owner name is a pointer to the question, so answers echo the letter case as asked. A, AAAA
-and SRV are written here by hand, because a change to a service compiles them again; the rest
-goes through the codec.
+Owner names are pointers to the question, so that answers echo the letter case as asked.
 """
 
-import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from . import codec, wire
+from .instances import ABSENT, EMPTY, Found, InstanceRecords, named_port
 from .names import (
     DEFAULT,
     AboveNamespace,
@@ -27,7 +25,16 @@ from .names import (
     Zones,
     read_name,
 )
-from .record import HOST, IPV4, IPV6, Extras, Record, text_strings, unpack_record
+from .record import (
+    IPV4,
+    IPV6,
+    is_handed_out,
+    kind_facet,
+    port_facet,
+    protocol_facet,
+    tag_facet,
+    unpack_record,
+)
 from .store import Store
 
 NEGATIVE_TTL_S: Final = 5
@@ -38,26 +45,18 @@ SOA_RETRY_S: Final = 600
 SOA_EXPIRE_S: Final = 86_400
 CNAME_CHAIN_MAX: Final = 8
 """Aliases followed inside our zones; registrations can point at each other in a circle."""
-INSTANCES_READ_MAX: Final = 4096
-"""More records than a TCP message holds (65,535 / 16). A service may have a million instances,
-and no answer may take as long as reading them all."""
 
 _SERIAL_AT: Final = -20
 """Where the serial stands in a SOA record, counted from its end: five 32-bit numbers."""
-_SRV_FIXED: Final = struct.Struct("!HHIHHHH")
-_SRV_TARGET_AT: Final = 18
-"""From the start of a SRV record (pointer, type, class, TTL, length, three numbers)."""
 _NS_TARGET_AT: Final = 12
-_PREFERENCE: Final = (wire.A, wire.AAAA, wire.SRV, wire.TXT)
-"""Which RRset an ANY query gets: one is enough (RFC 8482 section 4.1)."""
+_KIND_OF_TYPE: Final = {wire.A: IPV4, wire.AAAA: IPV6}
 
 
 class Answer(NamedTuple):
-    """Sections of a reply, without the header.
+    """Sections of a reply; `glue` and `glue_at` are as in `Found`.
 
-    `glue[i]` are the additional records, without owners, for the name that stands
-    `glue_at` bytes into `records[i]`. `services` are the keys of what it was made from;
-    without any it must not be remembered, because nothing would say that it is out of date.
+    `services` are the keys of what it was made from; without any it must not be remembered,
+    because nothing would say that it is out of date.
     """
 
     rcode: int
@@ -69,22 +68,8 @@ class Answer(NamedTuple):
     rotates: bool = False
 
 
-class _Found(NamedTuple):
-    """What stands at a name. `exists` False is NXDOMAIN, no records is NODATA."""
-
-    exists: bool
-    records: Sequence[bytes] = ()
-    glue: Sequence[tuple[bytes, ...]] = ()
-    glue_at: int = 0
-    alias: Labels | None = None
-
-
-_ABSENT: Final = _Found(False)
-_EMPTY: Final = _Found(True)
-
-
 class Answers:
-    """Compiles answers for one configuration; stateless but for templates of the zones."""
+    """Answers questions of class IN for one configuration."""
 
     def __init__(self, zones: Zones, ttl_s: int, server_addresses: Sequence[bytes]) -> None:
         self.index = 0
@@ -94,39 +79,40 @@ class Answers:
         self._negative_ttl_s = min(ttl_s, NEGATIVE_TTL_S)
         self._server_addresses = server_addresses
         self._negative_soa: dict[tuple[Labels, int], bytes] = {}
-        self._a = _address_head(wire.A, ttl_s, 4)
-        self._aaaa = _address_head(wire.AAAA, ttl_s, 16)
+        self._instances = InstanceRecords(ttl_s)
 
-    def answer(self, store: Store, labels: Labels, qtype: int) -> Answer | None:
-        """The answer to a question of class IN; None for a name outside the zones."""
+    def answer(self, store: Store, labels: Labels, qtype: int, enough: int) -> Answer | None:
+        """None for a name outside the zones; `enough` is as in `InstanceRecords`."""
         cut = self._zones.cut(labels)
         if cut is None:
             return None
         below, zone = cut
         asked = read_name(below)
-        offset = wire.HEADER_BYTES + sum(len(label) + 1 for label in below)
-        found = self._find(store, asked, zone, offset, qtype)
-        services = _depends(asked)
+        offset = wire.HEADER_BYTES + sum(map(len, below)) + len(below)
+        found = self._find(store, asked, zone, offset, qtype, enough)
         if found.alias is not None:
-            return self._follow(store, found, services, qtype)
+            return self._follow(store, found, _origin(asked), qtype, enough)
         if found.records:
             return Answer(
-                wire.NOERROR, found.records, found.glue, found.glue_at, b"", services, True
+                wire.NOERROR, found.records, found.glue, found.glue_at, b"", _origin(asked), True
             )
-        authority = self._soa_of(zone, offset)
+        authority = self._negative_soa_at(zone, offset)
         if not found.exists:
             # Not remembered: there is no end of names that do not exist.
             return Answer(wire.NXDOMAIN, authority=authority)
-        return Answer(wire.NOERROR, authority=authority, services=services)
+        return Answer(wire.NOERROR, authority=authority, services=_origin(asked))
 
     def _find(
-        self, store: Store, asked: Asked, zone: Labels, zone_offset: int, qtype: int
-    ) -> _Found:
+        self, store: Store, asked: Asked, zone: Labels, zone_offset: int, qtype: int, enough: int
+    ) -> Found:
         match asked:
             case ServiceInstances() | OneInstance():
-                return self._instances(store, asked, zone, qtype)
+                exists, shown = _records(store, asked, qtype)
+                if not shown:
+                    return EMPTY if exists else ABSENT
+                return self._instances.of_type(shown, zone, qtype, enough)
             case NamedPort() | ServiceLocation():
-                return self._located(store, asked, zone, qtype)
+                return self._located(store, asked, zone, qtype, enough)
             case Address(packed):
                 return self._addresses((packed,), qtype)
             case NameServer():
@@ -134,115 +120,49 @@ class Answers:
             case Apex():
                 return self._apex(zone, zone_offset, qtype)
             case AboveService(service):
-                return _EMPTY if store.has_service(service) else _ABSENT
+                return EMPTY if store.has_service(service) else ABSENT
             case AboveNamespace(namespace):
                 known = namespace == DEFAULT or store.has_namespace(namespace)
-                return _EMPTY if known else _ABSENT
+                return EMPTY if known else ABSENT
             case Nothing():
-                return _ABSENT
-
-    def _apex(self, zone: Labels, zone_offset: int, qtype: int) -> _Found:
-        if qtype in (wire.SOA, wire.ANY):
-            return _Found(True, (self._soa(wire.QNAME_POINTER, zone, zone_offset, self._ttl_s),))
-        if qtype == wire.NS:
-            glue = tuple(self._glue(address) for address in self._server_addresses)
-            record = codec.ns_record(zone, zone_offset, self._ttl_s)
-            return _Found(True, (record,), (glue,), _NS_TARGET_AT)
-        return _EMPTY
-
-    def _addresses(self, addresses: Sequence[bytes], qtype: int) -> _Found:
-        return _Found(True, [self._address(a) for a in addresses if _asks_for(qtype, len(a))])
-
-    def _instances(
-        self, store: Store, asked: ServiceInstances | OneInstance, zone: Labels, qtype: int
-    ) -> _Found:
-        if isinstance(asked, OneInstance):
-            one = store.record(asked.service, asked.id)
-            packed: Collection[bytes] = () if one is None else (one,)
-            tag = None
-        else:
-            packed, tag = store.records(asked.service), asked.tag
-        exists = False
-        shown = []
-        for instance in map(unpack_record, packed):
-            if tag is None or tag in instance.extras.tags:
-                exists = True
-                if instance.handed_out:
-                    shown.append(instance)
-        if not exists:
-            return _ABSENT
-        return self._of_type(shown, zone, qtype) if shown else _EMPTY
-
-    def _of_type(self, shown: Sequence[Record], zone: Labels, qtype: int) -> _Found:
-        if qtype == wire.ANY:
-            every = (self._of_type(shown, zone, one) for one in _PREFERENCE)
-            return next((found for found in every if found != _EMPTY), _EMPTY)
-        if qtype == wire.SRV:
-            return self._srv([(one, one.port) for one in shown], zone)
-        if qtype == wire.TXT:
-            return self._txt(shown)
-        if len(shown) == 1 and shown[0].kind == HOST:
-            return _Found(True, alias=_name_labels(shown[0].address))
-        if qtype == wire.A:
-            kind, head = IPV4, self._a
-        elif qtype == wire.AAAA:
-            kind, head = IPV6, self._aaaa
-        else:
-            return _EMPTY
-        return _Found(True, list({head + one.address: None for one in shown if one.kind == kind}))
+                return ABSENT
 
     def _located(
-        self, store: Store, asked: NamedPort | ServiceLocation, zone: Labels, qtype: int
-    ) -> _Found:
-        """The forms that have SRV records only; the name exists if anything matches it."""
-        matching = []
-        for record in map(unpack_record, store.records(asked.service)):
-            if isinstance(asked, NamedPort):
-                port = _named_port(record.extras, asked)
-            else:
-                port = record.port if _located_there(record.extras, asked) else None
-            if port is not None:
-                matching.append((record, port))
-        if not matching:
-            return _ABSENT
-        if qtype not in (wire.SRV, wire.ANY):
-            return _EMPTY
-        return self._srv([pair for pair in matching if pair[0].handed_out], zone)
+        self,
+        store: Store,
+        asked: NamedPort | ServiceLocation,
+        zone: Labels,
+        qtype: int,
+        enough: int,
+    ) -> Found:
+        """The forms that have SRV records only."""
+        exists, shown = store.find(asked.service, _facet(asked))
+        if not exists or qtype not in (wire.SRV, wire.ANY):
+            return EMPTY if exists else ABSENT
+        records = map(unpack_record, shown)
+        if isinstance(asked, NamedPort):
+            pairs = ((one, named_port(one, asked)) for one in records)
+        else:
+            pairs = ((one, one.port) for one in records)
+        return self._instances.srv(pairs, zone, enough)
 
-    def _srv(self, located: Sequence[tuple[Record, int]], zone: Labels) -> _Found:
-        suffix = wire.name_bytes((b"addr", *zone))
-        found: dict[bytes, tuple[bytes, ...]] = {}
-        targets: set[bytes] = set()
-        for one, port in located:
-            if not port or not one.kind:
-                continue
-            glue: tuple[bytes, ...] = ()
-            if one.kind == HOST:
-                target = one.address
-            else:
-                spelt = one.address.hex().encode("ascii")
-                target = bytes((len(spelt),)) + spelt + suffix
-                if target not in targets:
-                    targets.add(target)
-                    glue = (self._glue(one.address),)
-            fixed = _SRV_FIXED.pack(
-                wire.SRV,
-                wire.CLASS_IN,
-                self._ttl_s,
-                6 + len(target),
-                one.priority,
-                one.weight,
-                port,
-            )
-            found.setdefault(wire.QNAME_POINTER + fixed + target, glue)
-        return _Found(True, list(found), list(found.values()), _SRV_TARGET_AT)
+    def _apex(self, zone: Labels, zone_offset: int, qtype: int) -> Found:
+        if qtype in (wire.SOA, wire.ANY):
+            return Found(True, (self._soa(wire.QNAME_POINTER, zone, zone_offset, self._ttl_s),))
+        if qtype == wire.NS:
+            glue = tuple(self._instances.glue(address) for address in self._server_addresses)
+            record = codec.ns_record(zone, zone_offset, self._ttl_s)
+            return Found(True, (record,), (glue,), _NS_TARGET_AT)
+        return EMPTY
 
-    def _txt(self, shown: Sequence[Record]) -> _Found:
-        texts = dict.fromkeys(text for one in shown for text in one.extras.text)
-        return _Found(True, [codec.txt_record(text_strings(text), self._ttl_s) for text in texts])
+    def _addresses(self, addresses: Sequence[bytes], qtype: int) -> Found:
+        size = {wire.A: 4, wire.AAAA: 16}.get(qtype)
+        if qtype == wire.ANY:
+            size = len(addresses[0])
+        return Found(True, [self._instances.address(one) for one in addresses if len(one) == size])
 
     def _follow(
-        self, store: Store, found: _Found, services: tuple[bytes, ...], qtype: int
+        self, store: Store, found: Found, services: tuple[bytes, ...], qtype: int, enough: int
     ) -> Answer:
         """CNAME and what it leads to, as far as that is ours (RFC 1034 section 4.3.2)."""
         owner = wire.QNAME_POINTER
@@ -262,20 +182,15 @@ class Answers:
             below, zone = cut
             owner = wire.name_bytes(target)
             # Only addresses are taken from there, and they hold no names to be compressed.
-            found = self._find(store, read_name(below), zone, 0, qtype)
+            found = self._find(store, read_name(below), zone, 0, qtype, enough)
         if found.records and qtype in (wire.A, wire.AAAA):
             moved = [owner + record[len(wire.QNAME_POINTER) :] for record in found.records]
             return Answer(wire.NOERROR, chain + moved)
         rcode = wire.NOERROR if found.exists else wire.NXDOMAIN
-        soa = self._whole_soa(zone)
+        soa = self._soa(wire.name_bytes(zone), zone, None, self._negative_ttl_s)
         return Answer(rcode, chain, authority=soa)
 
-    def _whole_soa(self, zone: Labels) -> bytes:
-        """A negative answer's SOA for a zone whose name stands nowhere in the message yet."""
-        owner = wire.name_bytes(zone)
-        return self._soa(owner, zone, None, self._negative_ttl_s)
-
-    def _soa_of(self, zone: Labels, offset: int) -> bytes:
+    def _negative_soa_at(self, zone: Labels, offset: int) -> bytes:
         """The SOA of a negative answer; a template, since random names must stay cheap."""
         template = self._negative_soa.get((zone, offset))
         if template is None:
@@ -293,53 +208,33 @@ class Answers:
         # RFC 1982 compares modulo 2^32, so the low bits of an index that only grows will do.
         return (self.index & 0xFFFFFFFF).to_bytes(4, "big")
 
-    def _address(self, address: bytes) -> bytes:
-        return (self._a if len(address) == 4 else self._aaaa) + address
 
-    def _glue(self, address: bytes) -> bytes:
-        return self._address(address)[len(wire.QNAME_POINTER) :]
-
-
-def _address_head(rtype: int, ttl_s: int, size: int) -> bytes:
-    return wire.QNAME_POINTER + struct.pack("!HHIH", rtype, wire.CLASS_IN, ttl_s, size)
-
-
-def _asks_for(qtype: int, address_bytes: int) -> bool:
-    return qtype == wire.ANY or qtype == (wire.A if address_bytes == 4 else wire.AAAA)
-
-
-def _depends(asked: Asked) -> tuple[bytes, ...]:
-    match asked:
-        case (
-            ServiceInstances(service=key)
-            | OneInstance(service=key)
-            | NamedPort(service=key)
-            | ServiceLocation(service=key)
-        ):
-            return (key,)
-        case _:
-            return ()
+def _records(
+    store: Store, asked: ServiceInstances | OneInstance, qtype: int
+) -> tuple[bool, Collection[bytes]]:
+    """Whether the name exists, and the packed records that may answer it."""
+    if isinstance(asked, OneInstance):
+        one = store.one(asked.service, asked.id)
+        return one is not None, (one,) if one and is_handed_out(one) else ()
+    if asked.tag is not None:
+        return store.find(asked.service, tag_facet(asked.tag))
+    kind = _KIND_OF_TYPE.get(qtype)
+    if kind is not None and store.is_crowd(asked.service):
+        # A crowd of IPv4 must not be read to its end for the AAAA that comes with every A.
+        return True, store.find(asked.service, kind_facet(kind))[1]
+    return store.find(asked.service)
 
 
-def _named_port(extras: Extras, asked: NamedPort) -> int | None:
-    for name, protocol, number in extras.ports:
-        if name == asked.port and protocol == asked.protocol:
-            return number
-    return None
-
-
-def _located_there(extras: Extras, asked: ServiceLocation) -> bool:
+def _facet(asked: NamedPort | ServiceLocation) -> bytes | None:
+    if isinstance(asked, NamedPort):
+        return port_facet(asked.port, asked.protocol)
     if asked.protocol is not None:
-        return extras.protocol == asked.protocol
-    return asked.tag is None or asked.tag in extras.tags
+        return protocol_facet(asked.protocol)
+    return None if asked.tag is None else tag_facet(asked.tag)
 
 
-def _name_labels(name: bytes) -> Labels:
-    return tuple(_labels(name))
-
-
-def _labels(name: bytes) -> Iterator[bytes]:
-    at = 0
-    while length := name[at]:
-        yield name[at + 1 : at + 1 + length]
-        at += length + 1
+def _origin(asked: Asked) -> tuple[bytes, ...]:
+    """The service behind what was asked for: the answer stands until that changes."""
+    if isinstance(asked, ServiceInstances | OneInstance | NamedPort | ServiceLocation):
+        return (asked.service,)
+    return ()

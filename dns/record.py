@@ -63,6 +63,52 @@ def unpack_record(record: bytes) -> Record:
     return Record(record[1:start], handed_out, kind, address, port, priority, weight, extras)
 
 
+def prefix_of(record: bytes) -> bytes:
+    """The length and the id: what tells the records of a service apart."""
+    return record[: record[0] + 1]
+
+
+def is_handed_out(record: bytes) -> bool:
+    return not record[record[0] + 1] & WITHHELD
+
+
+def ipv4_of(record: bytes) -> bytes | None:
+    """The address of a handed-out IPv4 instance, without taking the rest apart."""
+    start = record[0] + 1
+    return record[start + 7 : start + 11] if record[start] == IPV4 else None
+
+
+def tag_facet(tag: bytes) -> bytes:
+    return b"t" + tag
+
+
+def protocol_facet(protocol: bytes) -> bytes:
+    return b"x" + protocol
+
+
+def port_facet(name: bytes, protocol: bytes) -> bytes:
+    return b"p" + name + b"." + protocol
+
+
+def kind_facet(kind: int) -> bytes:
+    return b"k%d" % kind
+
+
+def facets_of(record: Record) -> set[bytes]:
+    """Everything by which a query may pick this instance out of its service."""
+    extras = record.extras
+    facets = {tag_facet(tag) for tag in extras.tags}
+    facets.update(port_facet(name, protocol) for name, protocol, _ in extras.ports)
+    facets.add(protocol_facet(extras.protocol))
+    facets.add(kind_facet(record.kind))
+    return facets
+
+
+def text_strings(text: bytes) -> list[bytes]:
+    """A TXT payload cut into character-strings; readers join them (RFC 7208 section 3.3)."""
+    return [text[at : at + _TEXT_BYTES_MAX] for at in range(0, len(text), _TEXT_BYTES_MAX)]
+
+
 def _address_bytes(record: bytes, kind: int, begin: int) -> int:
     if kind == IPV4:
         return 4
@@ -74,8 +120,3 @@ def _address_bytes(record: bytes, kind: int, begin: int) -> int:
 def _unpack_extras(packed: bytes) -> Extras:
     protocol, tags, ports, text = msgpack.unpackb(packed, use_list=False)
     return Extras(protocol, tags, ports, text)
-
-
-def text_strings(text: bytes) -> list[bytes]:
-    """A TXT payload cut into character-strings; readers join them (RFC 7208 section 3.3)."""
-    return [text[at : at + _TEXT_BYTES_MAX] for at in range(0, len(text), _TEXT_BYTES_MAX)]

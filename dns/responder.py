@@ -6,7 +6,7 @@ the last resort that keeps a bug from becoming an outage.
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from . import wire
 from .answers import Answer, Answers
@@ -16,6 +16,9 @@ from .names import Labels, Zones
 from .query import Query, Rejected, parse_query
 from .reply import bare_reply, compile_reply, empty_reply
 from .store import Store
+
+_RECORD_BYTES_MIN: Final = 12
+"""A pointer, type, class, TTL and length: what every record in an answer has."""
 
 _logger = logging.getLogger(__name__)
 
@@ -100,8 +103,9 @@ class Responder:
         if refusal is not None:
             self._count(tcp, query.qtype, refusal)
             return empty_reply(data[:2], query, refusal)
-        answer = self._answers.answer(self.store, query.labels, query.qtype)
         limit = _limit_bytes(query, tcp)
+        enough = limit // _RECORD_BYTES_MIN
+        answer = self._answers.answer(self.store, query.labels, query.qtype, enough)
         if answer is not None:
             return self._compiled(data, key, query, answer, limit, cache)
         if self._forwards and query.flags & wire.FLAG_RD:

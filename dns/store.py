@@ -1,20 +1,22 @@
 """A DNS worker's copy of the board: packed records by service, small enough for millions.
 
 Most services have few instances, so a service is its only record, or a tuple of them; only a
-large one gets a dict by id. None of these values is tracked by the garbage collector, and a
-million services of one instance cost their bytes and one dict slot each.
+large one gets dicts. The garbage collector tracks none of the former, and a million services of
+one instance cost their bytes and one dict slot each.
 """
 
 from collections.abc import Collection
 from typing import Final
 
+from .crowd import Crowd
 from .names import namespace_of
+from .record import facets_of, is_handed_out, prefix_of, unpack_record
 from .wire import LABEL_BYTES_MAX
 
 SMALL_MAX: Final = 16
-"""Up to here a scan of the tuple is as quick as a dict, at a fraction of the memory."""
+"""Up to here reading the tuple is as quick as dicts, at a fraction of the memory."""
 
-Held = bytes | tuple[bytes, ...] | dict[bytes, bytes]
+Held = bytes | tuple[bytes, ...] | Crowd
 
 
 class Store:
@@ -35,27 +37,36 @@ class Store:
     def has_namespace(self, namespace: bytes) -> bool:
         return namespace in self._namespaces
 
-    def records(self, key: bytes) -> Collection[bytes]:
-        held = self._services.get(key, ())
-        if isinstance(held, bytes):
-            return (held,)
-        return held.values() if isinstance(held, dict) else held
+    def is_crowd(self, key: bytes) -> bool:
+        return isinstance(self._services.get(key), Crowd)
 
-    def record(self, key: bytes, instance_id: bytes) -> bytes | None:
+    def find(self, key: bytes, facet: bytes | None = None) -> tuple[bool, Collection[bytes]]:
+        """Whether the service has an instance with the facet, and those that are handed out."""
+        held = self._services.get(key)
+        if held is None:
+            return False, ()
+        if isinstance(held, Crowd):
+            return held.find(facet)
+        few = _few(held)
+        if facet is not None:
+            few = tuple(one for one in few if facet in facets_of(unpack_record(one)))
+        return bool(few), [one for one in few if is_handed_out(one)]
+
+    def one(self, key: bytes, instance_id: bytes) -> bytes | None:
+        """The record of one instance, handed out or not."""
         if not 0 < len(instance_id) <= LABEL_BYTES_MAX:
             return None
         prefix = bytes((len(instance_id),)) + instance_id
-        held = self._services.get(key, ())
-        if isinstance(held, dict):
+        held = self._services.get(key)
+        if held is None:
+            return None
+        if isinstance(held, Crowd):
             return held.get(prefix)
-        for record in (held,) if isinstance(held, bytes) else held:
-            if record.startswith(prefix):
-                return record
-        return None
+        return next((record for record in _few(held) if record.startswith(prefix)), None)
 
     def apply(self, key: bytes, record: bytes) -> None:
         """Put a record in, or take one out when it is nothing but the id's prefix."""
-        prefix = record[: record[0] + 1]
+        prefix = prefix_of(record)
         held = self._services.get(key)
         if len(record) == len(prefix):
             if held is not None:
@@ -66,41 +77,51 @@ class Store:
             namespace = namespace_of(key)
             self._namespaces[namespace] = self._namespaces.get(namespace, 0) + 1
         else:
-            self._services[key] = self._added(held, prefix, record)
-
-    def _added(self, held: Held, prefix: bytes, record: bytes) -> Held:
-        if isinstance(held, dict):
-            self.instances += prefix not in held
-            held[prefix] = record
-            return held
-        few = (held,) if isinstance(held, bytes) else held
-        others = tuple(other for other in few if not other.startswith(prefix))
-        self.instances += len(others) == len(few)
-        if not others:
-            return record
-        if len(others) < SMALL_MAX:
-            return (*others, record)
-        return {other[: other[0] + 1]: other for other in (*others, record)}
+            before = _count(held)
+            added = self._services[key] = _added(held, prefix, record)
+            self.instances += _count(added) - before
 
     def _remove(self, key: bytes, held: Held, prefix: bytes) -> None:
-        left: Held
-        if isinstance(held, dict):
-            self.instances -= held.pop(prefix, None) is not None
-            # Well below the size at which it became one, so that it does not flap.
-            left = tuple(held.values()) if len(held) <= SMALL_MAX // 2 else held
-        else:
-            few = (held,) if isinstance(held, bytes) else held
-            left = tuple(other for other in few if not other.startswith(prefix))
-            self.instances -= len(left) != len(few)
-        if isinstance(left, tuple) and len(left) == 1:
-            left = left[0]
+        before = _count(held)
+        left = _without(held, prefix)
+        self.instances += _count(left) - before
         if left:
             self._services[key] = left
-        else:
-            del self._services[key]
-            self._leave_namespace(namespace_of(key))
-
-    def _leave_namespace(self, namespace: bytes) -> None:
+            return
+        del self._services[key]
+        namespace = namespace_of(key)
         self._namespaces[namespace] -= 1
         if not self._namespaces[namespace]:
             del self._namespaces[namespace]
+
+
+def _few(held: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return (held,) if isinstance(held, bytes) else held
+
+
+def _count(held: Held) -> int:
+    return 1 if isinstance(held, bytes) else len(held)
+
+
+def _added(held: Held, prefix: bytes, record: bytes) -> Held:
+    if isinstance(held, Crowd):
+        held.put(record)
+        return held
+    others = tuple(other for other in _few(held) if not other.startswith(prefix))
+    if not others:
+        return record
+    if len(others) < SMALL_MAX:
+        return (*others, record)
+    crowd = Crowd()
+    for one in (*others, record):
+        crowd.put(one)
+    return crowd
+
+
+def _without(held: Held, prefix: bytes) -> Held:
+    if isinstance(held, Crowd):
+        held.remove(prefix)
+        # Well below the size at which it became one, so that it does not flap.
+        return held if len(held) > SMALL_MAX // 2 else tuple(held)
+    left = tuple(other for other in _few(held) if not other.startswith(prefix))
+    return left[0] if len(left) == 1 else left
