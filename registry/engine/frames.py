@@ -71,7 +71,8 @@ def decode_calls(payload: bytes) -> list[Call]:
 
 
 def decode_answer(payload: bytes) -> Answer:
-    return _answer.decode(payload)
+    answer: Answer = _answer.decode(payload)
+    return answer
 
 
 def encode_results(integers: list[int]) -> bytes:
@@ -79,7 +80,7 @@ def encode_results(integers: list[int]) -> bytes:
 
 
 def decode_results(results: bytes) -> Iterator[tuple[int, int]]:
-    return _result.iter_unpack(results)  # type: ignore[return-value]  # the format says two
+    return _result.iter_unpack(results)
 
 
 class Splitter:
