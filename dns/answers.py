@@ -91,7 +91,8 @@ class Answers:
         offset = wire.HEADER_BYTES + sum(map(len, below)) + len(below)
         found = self._find(store, asked, zone, offset, qtype, enough)
         if found.alias is not None:
-            return self._follow(store, found, _origin(asked), qtype, enough)
+            origin = _origin(asked)
+            return self._follow(store, labels, found, origin, qtype, enough)
         if found.records:
             return Answer(
                 wire.NOERROR, found.records, found.glue, found.glue_at, b"", _origin(asked), True
@@ -162,12 +163,18 @@ class Answers:
         return Found(True, [self._instances.address(one) for one in addresses if len(one) == size])
 
     def _follow(
-        self, store: Store, found: Found, services: tuple[bytes, ...], qtype: int, enough: int
+        self,
+        store: Store,
+        labels: Labels,
+        found: Found,
+        services: tuple[bytes, ...],
+        qtype: int,
+        enough: int,
     ) -> Answer:
         """CNAME and what it leads to, as far as that is ours (RFC 1034 section 4.3.2)."""
         owner = wire.QNAME_POINTER
         chain: list[bytes] = []
-        seen: set[Labels] = set()
+        seen = {labels}
         zone: Labels = ()
         while found.alias is not None:
             target = found.alias

@@ -75,7 +75,7 @@ class InstanceRecords:
             return self._txt(shown, enough)
         if qtype == wire.ANY:
             every = (self.of_type(shown, zone, one, enough) for one in _PREFERENCE)
-            return next((found for found in every if found != EMPTY), EMPTY)
+            return next((found for found in every if found.records or found.alias), EMPTY)
         if len(shown) == 1 and (target := _host_of(*shown)):
             return Found(True, alias=target)
         if qtype == wire.A:

@@ -1,0 +1,72 @@
+"""Odd and broken packets: RFC 8906 (answer, do not drop), RFC 9619 (one question)."""
+
+import pytest
+
+FORMERR = "8001"
+NOTIMP = "4"
+HEADER_ONLY = "0000000000000000"
+
+
+def header(flags=0, qd=1, an=0, ns=0, ar=0):
+    return b"".join(n.to_bytes(2, "big") for n in (4711, flags, qd, an, ns, ar))
+
+
+QUESTION = b"\3web\7service\x09callboard\x08internal\0\0\1\0\1"
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [b"", header()[:11], header(0x8000) + QUESTION, header(0x8180) + QUESTION, header(0xFFFF)],
+    ids=["empty", "11 bytes", "QR", "QR RD RA", "all ones"],
+)
+def test_silence_for_responses_and_fragments(board, wire):
+    assert board.raw(wire) is None
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        header(), header(qd=0), header(qd=2) + QUESTION * 2, header() + QUESTION[:-1],
+        header() + QUESTION[:-5], header() + b"\x40" + QUESTION, header() + b"\x80" + QUESTION,
+        header() + b"\xc0\x0c\0\1\0\1", header() + b"\xc0\x00\0\1\0\1",
+        header() + b"\xff\xff\0\1\0\1", header() + (b"\1x" * 127 + b"\1x\0") + b"\0\1\0\1",
+        header(an=1) + QUESTION, header(ar=0xFFFF) + QUESTION,
+    ],
+    ids=[
+        "no question", "QDCOUNT 0", "QDCOUNT 2", "no class", "no type", "label type 01",
+        "label type 10", "own pointer", "header pointer", "forward pointer", "257 octets",
+        "missing record", "65535 records",
+    ],
+)  # fmt: skip
+def test_malformed_is_a_bare_formerr(board, wire):
+    assert board.raw(wire) == wire[:2] + bytes.fromhex(FORMERR + HEADER_ONLY)
+
+
+@pytest.mark.parametrize("opcode", range(1, 16))
+def test_other_opcodes_are_notimp_with_the_opcode_and_no_other_flag(board, opcode):
+    reply = board.raw(header(opcode << 11 | 0x7F0 & 0x0130) + QUESTION)
+    assert reply == header()[:2] + (0x8004 | opcode << 11).to_bytes(2, "big") + bytes(8)
+
+
+def test_a_name_of_255_octets_is_answered(board):
+    name = b"\1x" * 117 + QUESTION[12:32]
+    assert len(name) == 254
+    reply = board.raw(header() + b"\1x" * 115 + b"\2xx" + QUESTION[12:32] + b"\0\1\0\1")
+    assert reply[3] & 0xF == 3
+
+
+def test_trailing_bytes_and_foreign_records_are_ignored(board):
+    board.register()
+    tsig = b"\0\0\xfa\0\xff\0\0\0\0\0\0"
+    for wire in (header() + QUESTION + b"junk", header(ar=1) + QUESTION + tsig):
+        assert board.raw(wire)[:8] == header()[:2] + bytes.fromhex("840000010001")
+
+
+def test_a_bug_becomes_servfail_and_is_counted(board, monkeypatch, caplog):
+    def fail(*_args):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(board.responder._answers, "answer", fail)
+    assert board.raw(header() + QUESTION) == header()[:2] + bytes.fromhex("8002" + HEADER_ONLY)
+    assert board.responder.counters.events["internal_error"] == 1
+    assert "a bug" in caplog.text
