@@ -25,11 +25,18 @@ class LocalCopy:
                 self._instances = {instance.id.lower(): instance for instance in event.instances}
                 self.filled = True
             case PutEvent():
-                self._instances[event.instance.id.lower()] = event.instance
+                if self._modify_index(event.instance) <= event.index:
+                    self._instances[event.instance.id.lower()] = event.instance
             case DeleteEvent():
-                self._instances.pop(event.id.lower(), None)
+                if self._modify_index(event.instance) <= event.index:
+                    self._instances.pop(event.instance.id.lower(), None)
         self._by_tag.clear()
         self.at_index = event.index
+
+    def _modify_index(self, instance: Instance) -> int:
+        """What is held may be newer: a snapshot already shows what changed while it was sent."""
+        held = self._instances.get(instance.id.lower())
+        return held.modify_index if held else 0
 
     def heard(self, now: float) -> None:
         """The server lives, and has told everything up to now."""

@@ -14,6 +14,8 @@ from .errors import CallboardError, InvalidArgument, UnexpectedAnswer, error_for
 from .results import Instance, Instances, KvPair, Member, Port, Renewal, ServiceSummary, Status
 
 INDEX_HEADER: Final = "X-Callboard-Index"
+ALL_NAMESPACES: Final = "*"
+"""For watches of everything."""
 RETRY_AFTER_S_MAX: Final = 60.0
 """A server that says more is kept waiting no longer than this."""
 
@@ -368,7 +370,7 @@ def kv_delete(key: str, *, recurse: bool = False, cas: int | None = None) -> Req
 
 
 def watch(service: str | None, namespace: str) -> Request[None]:
-    query = _namespace(namespace)
+    query = [("namespace", "*")] if namespace == ALL_NAMESPACES else _namespace(namespace)
     if service is not None:
         query.append(("service", _segment(service, "service")))
     return Request("GET", "/v1/watch", lambda answer: None, query=query)

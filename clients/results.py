@@ -147,13 +147,11 @@ class PutEvent(msgspec.Struct, frozen=True):
 
 
 class DeleteEvent(msgspec.Struct, frozen=True):
-    """An instance is gone; `reason` is `deregistered` or `expired`."""
+    """`instance` is gone, and was this before; `reason` is `deregistered` or `expired`."""
 
     index: int
-    service: str
-    namespace: str
-    id: str
-    reason: str = ""
+    instance: Instance
+    reason: str
     kind: Literal["delete"] = "delete"
 
 

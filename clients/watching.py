@@ -17,10 +17,8 @@ class _SnapshotData(msgspec.Struct):
 
 
 class _DeleteData(msgspec.Struct):
-    service: str
-    id: str
-    namespace: str = "default"
-    reason: str = ""
+    instance: Instance
+    reason: str
 
 
 class Watch:
@@ -59,7 +57,7 @@ class Watch:
                 event = PutEvent(index, msgspec.json.decode(message.data, type=Instance))
             case "delete":
                 gone = msgspec.json.decode(message.data, type=_DeleteData)
-                event = DeleteEvent(index, gone.service, gone.namespace, gone.id, gone.reason)
+                event = DeleteEvent(index, gone.instance, gone.reason)
             case _:
                 return None  # what a newer server tells besides
         self._last_id = message.id

@@ -1,0 +1,114 @@
+"""What all client verbs share: the options that find the server, and the exit codes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import click
+
+from ...durations import parse_duration_s
+from ..endpoints import DEFAULT_SERVER, SERVER_VARIABLE
+from ..errors import CallboardError, InvalidArgument, NoServerAnswered, OutcomeUnknown, TimedOut
+from ..sync import Client
+
+EXIT_REFUSED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_NO_SERVER: Final = 3
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Failed(click.ClickException):
+    """The server said no: one line on standard error, and an exit code."""
+
+    exit_code = EXIT_REFUSED
+
+
+class WrongUsage(Failed):
+    exit_code = EXIT_USAGE
+
+
+class NoServer(Failed):
+    exit_code = EXIT_NO_SERVER
+
+
+class Duration(click.ParamType[float]):
+    """500ms, 15s, 2m, 1h or a number of seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            return parse_duration_s(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Pairs(click.ParamType[tuple[str, str]]):
+    """`KEY=VALUE`."""
+
+    name = "k=v"
+
+    def convert(
+        self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = value.partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        return key, text
+
+
+def server_options(command: Decorated) -> Decorated:
+    """`--server` and `--timeout`."""
+    server = click.option(
+        "--server",
+        envvar=SERVER_VARIABLE,
+        metavar="URL,...",
+        help=f"Servers, tried in turn.  [{SERVER_VARIABLE}; default {DEFAULT_SERVER}]",
+    )
+    timeout = click.option(
+        "--timeout", type=Duration(), default="10s", metavar="DURATION", help="Default 10s."
+    )
+    return server(timeout(command))
+
+
+namespace_option: Final = click.option(
+    "--namespace",
+    envvar="CALLBOARD_NAMESPACE",
+    default="default",
+    metavar="NAME",
+    help="The namespace of the service.  [CALLBOARD_NAMESPACE]",
+)
+json_option: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, as the HTTP API answers it."
+)
+
+
+@contextmanager
+def board(server: str | None, timeout: float) -> Iterator[Client]:
+    """A client whose errors become one line and an exit code."""
+    try:
+        with Client(server, timeout=timeout) as client:
+            yield client
+    except CallboardError as error:
+        raise failed(error) from error
+
+
+def failed(error: CallboardError) -> Failed:
+    match error:
+        case NoServerAnswered():
+            advice = "start one with `callboard serve`, or name another with --server"
+            return NoServer(f"{error.message}: {advice}")
+        case TimedOut(status=None):
+            return NoServer(f"{error.message}: try again, or allow more --timeout")
+        case OutcomeUnknown(status=None):
+            return NoServer(error.message)
+        case InvalidArgument(status=None):
+            return WrongUsage(error.message)
+        case InvalidArgument() if error.field and error.field not in error.message:
+            return Failed(f"{error.field}: {error.message}")
+    return Failed(error.message)
