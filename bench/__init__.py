@@ -1,0 +1,1 @@
+"""Callboard beside its peers: every suite starts real servers on loopback and measures them."""

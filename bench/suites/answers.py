@@ -1,0 +1,191 @@
+"""Callboard's DNS alone: many instances, registrations in between, awkward names, large sets."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from .. import dnsperf
+from ..board import Board, register, services
+from ..context import Context
+from ..dns_peers import answers
+from ..names import (
+    NAMES_ASKED,
+    RECORDS_PER_NAME,
+    ZONE,
+    asked,
+    owner,
+    random_case,
+    unknown,
+    write_queries,
+)
+from ..processes import cpu_s
+from ..rounds import check_usage, interleaved, shares
+from ..samples import Figure, Series, Table, at_most
+from ..writer import BATCH, writing
+
+WORSE_MAX = 1.10
+WRITES_PER_S = 1000
+LARGE_INSTANCES = 1_000_000
+QUICK_INSTANCES = 30_000
+UNKNOWN_NAMES = 100_000
+CROWD = 1000
+"""Instances of one service: an answer of 16 KB, whole only over TCP."""
+REST = "3,000 instances, at rest"
+
+
+@dataclass(frozen=True)
+class Case:
+    label: str
+    board: Board
+    queries: Path
+    options: tuple[str, ...] = ()
+    writes: tuple[str, str] | None = None
+    rcode: str = "NOERROR"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`worker_us` is the DNS worker's CPU time per query, registry process left out."""
+
+    window: dnsperf.Window
+    rss_bytes: int
+    written: dict[str, float]
+
+
+def run(context: Context) -> None:
+    instances = QUICK_INSTANCES if context.quick else LARGE_INSTANCES
+    small, large = context.board("small"), context.board("large")
+    context.say(f"filling {instances:,} instances")
+    for board, count in ((small, NAMES_ASKED), (large, instances // RECORDS_PER_NAME)):
+        board.fill(services(0, count))
+        last = owner(count - 1)
+        board.server.wait_until(partial(answers, board.dns_port, last))
+    small.fill(register("crowd", n, f"10.99.{n >> 8}.{n & 255}") for n in range(CROWD))
+    cases = _cases(context.work_dir, small, large, instances)
+    _first_sight(context, large, instances)
+    measured = interleaved(context, {case.label: _window(context, case) for case in cases})
+    series = [_series(context, case, measured[case.label]) for case in cases]
+    table = Table(
+        "DNS worker alone", "µs CPU of the worker per query", "less", series, baseline=REST
+    )
+    context.outcome.tables.append(table)
+    context.outcome.figures += _figures(table, instances)
+
+
+def _cases(work_dir: Path, small: Board, large: Board, instances: int) -> list[Case]:
+    same = write_queries(work_dir / "asked", asked())
+    everything = write_queries(
+        work_dir / "everything", map(owner, range(instances // RECORDS_PER_NAME))
+    )
+    case = write_queries(work_dir / "case", random_case())
+    nobody = write_queries(work_dir / "nobody", unknown(UNKNOWN_NAMES))
+    crowd = write_queries(work_dir / "crowd", iter([f"crowd.service.{ZONE}"]))
+    many = f"{instances:,} instances"
+    return [
+        Case(REST, small, same),
+        Case(f"{many}, the same names", large, same),
+        Case(f"{many}, all names at random", large, everything),
+        *(
+            Case(_written(kind, whose, many), board, same, writes=(kind, whose))
+            for board, many in ((small, "3,000"), (large, f"{instances:,}"))
+            for kind in ("put", "batch")
+            for whose in ("others", "asked")
+        ),
+        Case("random letter case", small, case),
+        Case(f"{UNKNOWN_NAMES:,} unknown names", small, nobody, rcode="NXDOMAIN"),
+        Case(f"{CROWD:,} records, over TCP", small, crowd, options=("-m", "tcp")),
+    ]
+
+
+def _written(kind: str, whose: str, instances: str) -> str:
+    how = "single PUTs" if kind == "put" else f"batches of {BATCH}"
+    of = "of other names" if whose == "others" else "of the names asked"
+    return f"{instances}, during {WRITES_PER_S:,}/s in {how} {of}"
+
+
+def _worker_cpu_s(board: Board) -> Callable[[], float]:
+    workers = board.dns_workers()
+    assert workers, "a node that answers has a DNS worker"
+    return lambda: sum(map(cpu_s, workers))
+
+
+def _window(context: Context, case: Case) -> Callable[[], Seen]:
+    clock = _worker_cpu_s(case.board)
+
+    def measure() -> Seen:
+        with contextlib.ExitStack() as stack:
+            written: dict[str, float] = {}
+            if case.writes:
+                load = writing(case.board.http_port, *case.writes, WRITES_PER_S)
+                written = stack.enter_context(load)
+            window = dnsperf.run(
+                case.board.dns_port, case.queries, context.seconds, clock, *case.options
+            )
+        return Seen(window, case.board.worker_rss_bytes(), written)
+
+    return measure
+
+
+def _first_sight(context: Context, large: Board, instances: int) -> None:
+    """Every name once, none of them compiled yet, by as few queries as there are names."""
+    clock = _worker_cpu_s(large)
+    before = large.worker_rss_bytes()
+    window = dnsperf.run(large.dns_port, context.work_dir / "everything", 120, clock, "-n", "1")
+    grown = large.worker_rss_bytes() - before
+    notes = {
+        "queries/s": f"{window.qps:,.0f}",
+        "worker grew": f"{grown / instances:.0f} B an instance",
+    }
+    values = (window.cpu_us_per_query,)
+    context.outcome.tables.append(
+        Table(
+            "DNS worker alone: first sight of a name",
+            "µs CPU of the worker per query",
+            "less",
+            [Series(f"each of {instances // RECORDS_PER_NAME:,} names once", values, notes, True)],
+        )
+    )
+
+
+def _series(context: Context, case: Case, seen: list[Seen]) -> Series:
+    if not case.writes:  # else the registry process and the writer are at work, as they should
+        check_usage(context, case.label, [one.window.usage for one in seen])
+    for one in seen:
+        window = one.window
+        if window.lost or set(window.rcodes) != {case.rcode}:
+            context.doubt(f"{case.label}: {window.lost} lost, {window.rcodes}")
+        if one.written and (one.written["rate"] < 0.95 * WRITES_PER_S or one.written["errors"]):
+            context.doubt(
+                f"{case.label}: {one.written['rate']:.0f} registrations/s, "
+                f"{one.written['errors']:.0f} refused"
+            )
+    middle = sorted(seen, key=lambda one: one.window.qps)[len(seen) // 2]
+    notes = {
+        "queries/s": f"{middle.window.qps:,.0f}",
+        "answer B": f"{middle.window.response_bytes:,}",
+        **shares(middle.window.usage),
+        "worker RSS MiB": f"{middle.rss_bytes / 2**20:.0f}",
+    }
+    if middle.written:
+        notes["written/s"] = f"{middle.written['rate']:,.0f}"
+        notes["write p99 ms"] = f"{middle.written['p99_ms']:.1f}"
+    return Series(case.label, tuple(one.window.cpu_us_per_query for one in seen), notes, ours=True)
+
+
+def _figures(table: Table, instances: int) -> list[Figure]:
+    goal = "≤ 10 % worse than at rest with 3,000"
+    wanted = {
+        f"DNS, the same at {instances:,} instances": f"{instances:,} instances, the same names",
+        f"DNS, the same during {WRITES_PER_S:,} registrations/s (single, other names)": _written(
+            "put", "others", "3,000"
+        ),
+        f"DNS, the same during {WRITES_PER_S:,} registrations/s (single, names asked)": _written(
+            "put", "asked", "3,000"
+        ),
+    }
+    return [
+        at_most(what, goal, table.ratio(label), WORSE_MAX, " x as at rest")
+        for what, label in wanted.items()
+    ]

@@ -1,0 +1,68 @@
+"""Who used the two cores during a window: the server, the load, or somebody else."""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .processes import LOAD_CORE, SERVER_CORE, busy_s
+
+FOREIGN_SHARE_MAX = 0.15
+"""Beside server and load: softirqs and timers take a few percent by themselves."""
+LOAD_SHARE_FULL = 0.95
+
+
+@dataclass(frozen=True)
+class Usage:
+    """`server_s` is CPU time; the shares are of one core, 1.0 is all of it."""
+
+    server_s: float
+    server_share: float
+    load_share: float
+    foreign_server_share: float
+    foreign_load_share: float
+
+    @property
+    def load_was_full(self) -> bool:
+        return self.load_share > LOAD_SHARE_FULL
+
+    def disturbance(self) -> str:
+        """What somebody else took from the measurement; "" when it was nothing much."""
+        shares = ("server", self.foreign_server_share), ("load", self.foreign_load_share)
+        return ", ".join(
+            f"{share:.0%} of the {whose}'s core"
+            for whose, share in shares
+            if share > FOREIGN_SHARE_MAX
+        )
+
+
+class Meter:
+    """Reads all clocks when made, and again in `usage`."""
+
+    def __init__(self, server_cpu_s: Callable[[], float]) -> None:
+        """`server_cpu_s` reads the CPU clock of what is measured."""
+        self._server_cpu_s = server_cpu_s
+        self._began = self._clocks()
+
+    def usage(self) -> Usage:
+        """Call it when the load generator has been waited for: only then its time counts."""
+        wall, server, server_core, load, load_core = (
+            after - before for after, before in zip(self._clocks(), self._began, strict=True)
+        )
+        return Usage(
+            server_s=server,
+            server_share=server / wall,
+            load_share=load / wall,
+            foreign_server_share=max(0.0, (server_core - server) / wall),
+            foreign_load_share=max(0.0, (load_core - load) / wall),
+        )
+
+    def _clocks(self) -> tuple[float, ...]:
+        load = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (
+            time.monotonic(),
+            self._server_cpu_s(),
+            busy_s(SERVER_CORE),
+            load.ru_utime + load.ru_stime,
+            busy_s(LOAD_CORE),
+        )
