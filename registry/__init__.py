@@ -21,7 +21,7 @@ from .views import (
     ServiceTopic,
     Topic,
 )
-from .watches import Lagged, Subscription
+from .watches import Ended, Lagged, Subscription
 
 __all__ = [
     "DEFAULT_NAMESPACE",
@@ -30,6 +30,7 @@ __all__ = [
     "BatchOperation",
     "BatchResult",
     "Deregister",
+    "Ended",
     "Event",
     "Heartbeat",
     "Instance",

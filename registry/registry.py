@@ -103,14 +103,14 @@ class Registry:
         for task in self._tasks:
             task.add_done_callback(_report)
 
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """Refuse writes from now on and let blocking reads answer."""
         self._closing = True
         self._board.watches.close()
 
     async def close(self) -> None:
         """Stop; the engine is its owner's to close."""
-        await self.drain()
+        self.drain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -23,6 +23,10 @@ class Lagged(Exception):
     """The reader was too slow, or asked for changes no longer kept: take a snapshot again."""
 
 
+class Ended(Exception):
+    """The node is shutting down: there will be no more events."""
+
+
 class Subscription:
     """A bounded queue of the events of one topic; use as a context manager, or `close` it."""
 
@@ -31,14 +35,17 @@ class Subscription:
         self._watches = watches
         self._events: list[Event] = []
         self._lagged = False
+        self._ended = False
         self._waiter: asyncio.Future[None] | None = None
 
     async def next(self) -> list[Event]:
-        """The events since the last call, in order; waits for one. Raises `Lagged`.
+        """The events since the last call, in order; waits for one. Raises `Lagged` or `Ended`.
 
         One task at a time may wait.
         """
         while not self._events and not self._lagged:
+            if self._ended:
+                raise Ended
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -58,11 +65,19 @@ class Subscription:
         if len(self._events) > QUEUE_EVENTS_MAX:
             self._events.clear()
             self._lagged = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
+
+    def end(self) -> None:
+        """Let the reader have what is queued and nothing more; called by `Watches`."""
+        self._ended = True
+        self._wake()
 
     def close(self) -> None:
         self._watches.unsubscribe(self)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def __enter__(self) -> Self:
         return self
@@ -149,8 +164,11 @@ class Watches:
             self._stop_waiting(topic, waiter)
 
     def close(self) -> None:
-        """Let every blocking read answer now."""
+        """Let every blocking read answer now, and every subscription end."""
         self._closed = True
+        for listening in self._subscriptions.values():
+            for subscription in listening:
+                subscription.end()
         for waiting in list(self._waiters.values()):
             for waiter in waiting:
                 if not waiter.done():

@@ -1,0 +1,71 @@
+"""What the API says no with, and the JSON that says it."""
+
+from typing import Final
+
+import msgspec
+
+from ..registry import InvalidInput, RegistryError, TooLarge, Unavailable, Unsupported
+
+RETRY_AFTER_S: Final = 1
+"""What a 503 tells clients to wait: an election or a restart is over by then."""
+
+
+class ApiError(Exception):
+    """One refused call: the HTTP status and the three parts of the error body."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+        self.headers = headers or {}
+
+
+class ErrorDetail(msgspec.Struct, omit_defaults=True):
+    """`field` is the path of what is wrong in the request, such as `ports.metrics.port`."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ErrorBody(msgspec.Struct):
+    error: ErrorDetail
+
+
+def invalid(field: str, message: str) -> ApiError:
+    return ApiError(400, "invalid_input", message, field)
+
+
+def unknown_instance(service: str, instance_id: str) -> ApiError:
+    return ApiError(
+        404, "unknown_instance", f"{service}/{instance_id} is not registered: register it (again)"
+    )
+
+
+def from_registry(error: RegistryError) -> ApiError:
+    """The answer for what the registry raised."""
+    match error:
+        case TooLarge():
+            return ApiError(413, "too_large", error.message, error.field)
+        case InvalidInput():
+            return invalid(error.field, error.message)
+        case Unavailable():
+            retry = {"Retry-After": str(RETRY_AFTER_S)}
+            return ApiError(503, error.code, error.message, headers=retry)
+        case Unsupported():
+            return ApiError(409, "stands_alone", error.message)
+        case _:
+            raise AssertionError(f"{error!r} has no HTTP status")
+
+
+def body_of(error: ApiError) -> ErrorBody:
+    return ErrorBody(ErrorDetail(error.code, error.message, error.field))

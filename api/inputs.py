@@ -1,0 +1,208 @@
+"""What bodies may hold, and how a registration in JSON becomes an instance."""
+
+import ipaddress
+import re
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from ..registry import DEFAULT_NAMESPACE, TTL_NEVER, Instance, Port, Status, is_name
+from .durations import parse_duration_s
+from .errors import ApiError, invalid
+
+TTL_S_MIN: Final = 0.1
+"""Shorter than the tick in which leases are swept would expire at once."""
+TTL_S_MAX: Final = 30 * 24 * 3600.0
+"""What lives longer than a month without a sign of life should say so with 0."""
+HOST_CHARS_MAX: Final = 253
+
+_NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f]*$"
+_HOST: Final = re.compile(
+    r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*\.?",
+    re.ASCII,
+)
+
+PortNumber = Annotated[int, Meta(ge=1, le=65535)]
+Share = Annotated[int, Meta(ge=0, le=65535)]
+Protocol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,13}[A-Za-z0-9])?$")]
+PortName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")]
+Tag = Annotated[str, Meta(min_length=1, max_length=128, pattern=_NO_CONTROLS)]
+MetaKey = Annotated[str, Meta(min_length=1, max_length=128, pattern=_NO_CONTROLS)]
+MetaValue = Annotated[str, Meta(max_length=512)]
+Output = Annotated[str, Meta(max_length=4096)]
+Duration = Annotated[
+    float | str, Meta(description='Seconds, or a text with a unit: "500ms", "15s", "2m".')
+]
+
+
+class PortBody(msgspec.Struct, forbid_unknown_fields=True):
+    port: PortNumber
+    protocol: Protocol = "tcp"
+
+
+class InstanceBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A registration. What `GET` shows besides (`expires_in` and the indices) may be there and
+    is ignored, so that an answer can be put back."""
+
+    service: str | None = None
+    namespace: str | None = None
+    id: str | None = None
+    address: str | None = None
+    port: PortNumber | None = None
+    ports: Annotated[dict[PortName, PortBody | PortNumber], Meta(max_length=64)] = {}
+    protocol: Protocol = "tcp"
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=64)] = ()
+    meta: Annotated[dict[MetaKey, MetaValue], Meta(max_length=64)] = {}
+    node: Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)] = ""
+    priority: Share = 1
+    weight: Share = 1
+    ttl: Duration | None = None
+    status: Status = Status.PASSING
+    output: Output = ""
+    expires_in: float | UnsetType | None = UNSET
+    create_index: int | UnsetType = UNSET
+    modify_index: int | UnsetType = UNSET
+
+
+class RegisterOperation(InstanceBody, tag_field="op", tag="register"):
+    """In a batch; `service` is required, `id` is made when it is left out."""
+
+
+class NamedOperation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    service: str
+    id: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
+class DeregisterOperation(NamedOperation, tag_field="op", tag="deregister"):
+    pass
+
+
+class HeartbeatOperation(NamedOperation, tag_field="op", tag="heartbeat"):
+    status: Status | None = None
+    output: Output | None = None
+
+
+class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a renewal may change on the way; left out, nothing is written."""
+
+    status: Status | None = None
+    output: Output | None = None
+
+
+class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Each operation is read on its own, so that a wrong one spoils only itself."""
+
+    operations: Annotated[list[msgspec.Raw], Meta(max_length=1000)]
+
+
+class HeartbeatsBody(msgspec.Struct, forbid_unknown_fields=True):
+    instances: Annotated[
+        list[tuple[str, str] | tuple[str, str, str]],
+        Meta(max_length=10_000),
+    ]
+
+
+class MemberBody(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    address: str
+
+
+Operation = RegisterOperation | DeregisterOperation | HeartbeatOperation
+OperationName = Literal["register", "deregister", "heartbeat"]
+
+
+def instance_of(
+    body: InstanceBody,
+    *,
+    service: str,
+    namespace: str,
+    instance_id: str,
+    peer_address: str,
+    default_ttl_s: float,
+) -> Instance:
+    """The instance that `body` registers. The names are checked already."""
+    return Instance(
+        service=service,
+        namespace=namespace,
+        id=instance_id,
+        address=peer_address if body.address is None else checked_address(body.address),
+        port=body.port,
+        ports=_ports(body.ports) if body.ports else {},
+        protocol=body.protocol.lower(),
+        tags=tuple(dict.fromkeys(body.tags)),
+        meta=body.meta,
+        node=body.node,
+        priority=body.priority,
+        weight=body.weight,
+        ttl=default_ttl_s if body.ttl is None else checked_ttl_s(body.ttl),
+        status=body.status,
+        output=body.output,
+    )
+
+
+def agree(field: str, in_body: str | None, elsewhere: str) -> None:
+    """Names may stand in the body as well as in the path, but not differ."""
+    if in_body is not None and in_body.lower() != elsewhere.lower():
+        raise invalid(
+            field,
+            f"the body says {in_body[:80]!r} and the path {elsewhere!r}: leave it out of the body",
+        )
+
+
+def checked_ttl_s(value: float | str, field: str = "ttl") -> float:
+    try:
+        ttl_s = parse_duration_s(value)
+    except ValueError as error:
+        raise invalid(field, str(error)) from error
+    if ttl_s != TTL_NEVER and not TTL_S_MIN <= ttl_s <= TTL_S_MAX:
+        raise invalid(
+            field,
+            f"{ttl_s:g} s: write 0 for a registration that stays, or {TTL_S_MIN:g} s to"
+            f" {TTL_S_MAX:.0f} s (30 days)",
+        )
+    return ttl_s
+
+
+def checked_address(address: str) -> str:
+    """An IP address in its usual spelling, or a host name."""
+    if ":" in address or address[-1:].isdigit():
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return _no_address(address)
+        # A zone id means something on one host only.
+        return _no_address(address) if "%" in address else str(parsed)
+    if len(address) > HOST_CHARS_MAX or _HOST.fullmatch(address) is None:
+        return _no_address(address)
+    return address
+
+
+def checked_names(service: str, instance_id: str, namespace: str) -> ApiError | None:
+    """What is wrong with the first name that cannot be one."""
+    named = (("service", service), ("id", instance_id), ("namespace", namespace))
+    for field, name in named:
+        if not is_name(name):
+            return invalid(
+                field,
+                f"{name[:80]!r} is no {field}: write 1 to 63 letters, digits, '-' and '_', the"
+                " first and the last a letter or digit",
+            )
+    return None
+
+
+def _no_address(address: str) -> str:
+    raise invalid(
+        "address",
+        f"{address[:80]!r} is no IPv4 or IPv6 address and no host name; leave it out to register"
+        " the address that the call comes from",
+    )
+
+
+def _ports(ports: dict[str, PortBody | int]) -> dict[str, Port]:
+    return {
+        name: Port(given) if isinstance(given, int) else Port(given.port, given.protocol.lower())
+        for name, given in ports.items()
+    }

@@ -1,0 +1,150 @@
+"""Registering, renewing, listing and taking off single instances."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ..registry import Heartbeat, Listed, ServiceTopic
+from .answers import (
+    answer,
+    encode,
+    headers,
+    instance_answer,
+    is_handed_out,
+    no_content,
+    renewal_answer,
+)
+from .call import Call, checked_name
+from .errors import unknown_instance
+from .inputs import HeartbeatBody, InstanceBody, agree, instance_of
+from .streaming import stream
+
+REGISTRATION_BYTES_MAX: Final = 64 * 1024
+HEARTBEAT_BYTES_MAX: Final = 32 * 1024
+"""An output of 4,096 characters, every one of them escaped."""
+ID_BYTES: Final = 8
+"""Of a made id: among a million instances the odds of a second one are 1 in 10^7."""
+_META: Final = "meta."
+
+_instance_body: Final = msgspec.json.Decoder(InstanceBody)
+_heartbeat_body: Final = msgspec.json.Decoder(HeartbeatBody)
+
+
+async def register(call: Call) -> web.Response:
+    service, instance_id = call.parts
+    checked_name("service", service)
+    checked_name("id", instance_id)
+    body = await call.json(_instance_body, REGISTRATION_BYTES_MAX)
+    agree("id", body.id, instance_id)
+    return await _register(call, body, service, instance_id)
+
+
+async def register_with_made_id(call: Call) -> web.Response:
+    service = checked_name("service", call.parts[0])
+    body = await call.json(_instance_body, REGISTRATION_BYTES_MAX)
+    made = body.id is None
+    instance_id = f"{service[:40]}-{secrets.token_hex(ID_BYTES)}" if made else body.id
+    assert instance_id is not None
+    checked_name("id", instance_id)
+    return await _register(call, body, service, instance_id, locate=True)
+
+
+async def _register(
+    call: Call, body: InstanceBody, service: str, instance_id: str, *, locate: bool = False
+) -> web.Response:
+    agree("service", body.service, service)
+    asked = call.parameter("namespace") if call.query else None
+    if asked is not None:
+        agree("namespace", body.namespace, asked)
+    namespace = asked or body.namespace or "default"
+    if namespace != "default":
+        checked_name("namespace", namespace)
+    instance = instance_of(
+        body,
+        service=service,
+        namespace=namespace,
+        instance_id=instance_id,
+        peer_address=call.peer_address if body.address is None else "",
+        default_ttl_s=call.registry.default_ttl_s,
+    )
+    registered = await call.registry.register(instance)
+    shown = instance_answer(registered.listed)
+    extra = None
+    if locate:
+        query = "" if namespace == "default" else f"?namespace={namespace}"
+        extra = {"Location": f"/v1/services/{shown.service}/instances/{shown.id}{query}"}
+    return answer(call.registry, shown, 201 if registered.created else 200, extra)
+
+
+async def renew(call: Call) -> web.Response:
+    name = call.instance_name
+    body = await call.json(_heartbeat_body, HEARTBEAT_BYTES_MAX)
+    renewal = await call.registry.heartbeat(Heartbeat(name, body.status, body.output))
+    if renewal is None:
+        raise unknown_instance(*call.parts)
+    return answer(call.registry, renewal_answer(*renewal))
+
+
+async def deregister(call: Call) -> web.Response:
+    if not await call.registry.deregister(call.instance_name):
+        raise unknown_instance(*call.parts)
+    return no_content(call.registry)
+
+
+async def one(call: Call) -> web.Response:
+    name = call.instance_name
+    await call.ready_to_read(ServiceTopic(name.namespace, name.service))
+    listed = call.registry.instance(name)
+    if listed is None:
+        raise unknown_instance(*call.parts)
+    return answer(call.registry, instance_answer(listed))
+
+
+async def of_service(call: Call) -> web.StreamResponse:
+    """The instances of a service that pass every filter; of an unknown service, none."""
+    service = checked_name("service", call.parts[0])
+    topic = ServiceTopic(call.namespace.lower(), service.lower())
+    wanted = _Filter(call)
+    await call.ready_to_read(topic)
+    pages = call.registry.listing(topic)
+    first = _page(next(pages, []), wanted)
+    if (second := next(pages, None)) is None:
+        body = b"".join((b'{"instances":[', first, b"]}"))
+        return web.Response(body=body, headers=headers(call.registry))
+
+    def parts() -> Iterator[bytes]:
+        yield first
+        yield _page(second, wanted)
+        for page in pages:
+            yield _page(page, wanted)
+
+    return await stream(call, b'{"instances":[', parts(), b"]}")
+
+
+def _page(page: list[Listed], wanted: "_Filter") -> bytes:
+    return b",".join(encode(instance_answer(listed)) for listed in page if wanted(listed))
+
+
+class _Filter:
+    """`?passing`, `?tag=` (all of them) and `?meta.KEY=VALUE`."""
+
+    def __init__(self, call: Call) -> None:
+        self._passing = call.flag("passing")
+        self._tags = frozenset(call.query.get("tag", ()))
+        self._meta = [
+            (name.removeprefix(_META), value)
+            for name, values in call.query.items()
+            if name.startswith(_META)
+            for value in values
+        ]
+
+    def __call__(self, listed: Listed) -> bool:
+        if self._passing and not is_handed_out(listed):
+            return False
+        if not self._tags <= frozenset(listed.instance.tags):
+            return False
+        meta = listed.instance.meta
+        return all(meta.get(key) == value for key, value in self._meta)

@@ -1,0 +1,116 @@
+"""The KV store in Consul's dialect."""
+
+import base64
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ..registry import KvPair, KvTopic
+from .answers import answer, encode, headers
+from .call import Call
+from .errors import ApiError, invalid
+from .inputs import checked_ttl_s
+from .streaming import stream
+
+KEY_BYTES_MAX: Final = 512
+VALUE_BYTES_MAX: Final = 512 * 1024
+FLAGS_MAX: Final = 2**64 - 1
+PAIRS_PER_PART: Final = 64
+"""Of a streamed listing: values may be large."""
+
+
+class KvAnswer(msgspec.Struct, rename="pascal"):
+    """`value` is base64, null when it is empty; `lock_index` is always 0."""
+
+    lock_index: int
+    key: str
+    flags: int
+    value: str | None
+    create_index: int
+    modify_index: int
+
+
+async def get(call: Call) -> web.StreamResponse:
+    recurse, keys = call.flag("recurse"), call.flag("keys")
+    key = _key(call, may_be_empty=recurse or keys)
+    await call.ready_to_read(KvTopic(key, recurse=recurse or keys))
+    if keys:
+        return _keys(call, key)
+    if recurse:
+        return await _recurse(call, key)
+    pair = call.registry.kv_get(key)
+    if pair is None:
+        raise _unknown(key)
+    if call.flag("raw"):
+        made = headers(call.registry, "application/octet-stream")
+        made["X-Content-Type-Options"] = "nosniff"
+        return web.Response(body=pair.value, headers=made)
+    return answer(call.registry, [_shown(pair)])
+
+
+async def put(call: Call) -> web.Response:
+    key = _key(call)
+    ttl = call.parameter("ttl")
+    stored = await call.registry.kv_put(
+        key,
+        await call.bytes(VALUE_BYTES_MAX),
+        flags=call.number("flags", FLAGS_MAX) or 0,
+        cas=call.number("cas"),
+        ttl_s=None if ttl is None else checked_ttl_s(ttl),
+    )
+    return answer(call.registry, stored)
+
+
+async def delete(call: Call) -> web.Response:
+    recurse = call.flag("recurse")
+    key = _key(call, may_be_empty=recurse)
+    if recurse:
+        await call.registry.kv_delete_prefix(key)
+        return answer(call.registry, True)
+    return answer(call.registry, await call.registry.kv_delete(key, cas=call.number("cas")))
+
+
+def _keys(call: Call, prefix: str) -> web.Response:
+    found = call.registry.kv_keys(prefix)
+    separator = call.parameter("separator")
+    if separator:
+        found = list(dict.fromkeys(_up_to(key, len(prefix), separator) for key in found))
+    if not found:
+        raise _unknown(prefix)
+    return answer(call.registry, found)
+
+
+def _up_to(key: str, start: int, separator: str) -> str:
+    """The key as far as the first separator behind the prefix, as a directory listing."""
+    at = key.find(separator, start)
+    return key if at < 0 else key[: at + len(separator)]
+
+
+async def _recurse(call: Call, prefix: str) -> web.StreamResponse:
+    pairs = call.registry.kv_list(prefix)
+    if not pairs:
+        raise _unknown(prefix)
+    parts = (
+        b",".join(encode(_shown(pair)) for pair in pairs[start : start + PAIRS_PER_PART])
+        for start in range(0, len(pairs), PAIRS_PER_PART)
+    )
+    return await stream(call, b"[", parts, b"]")
+
+
+def _shown(pair: KvPair) -> KvAnswer:
+    value = base64.b64encode(pair.value).decode("ascii") if pair.value else None
+    return KvAnswer(0, pair.key, pair.flags, value, pair.create_index, pair.modify_index)
+
+
+def _key(call: Call, *, may_be_empty: bool = False) -> str:
+    key = call.parts[0]
+    if not key and not may_be_empty:
+        raise invalid("key", "the key is empty: write /v1/kv/KEY")
+    if len(key.encode()) > KEY_BYTES_MAX:
+        raise invalid("key", f"the key is longer than {KEY_BYTES_MAX} bytes: shorten it")
+    return key
+
+
+def _unknown(key: str) -> ApiError:
+    return ApiError(404, "unknown_key", f"there is nothing under {key!r}")

@@ -1,0 +1,116 @@
+"""What Prometheus reads: counted with plain dicts, turned into metrics when somebody asks."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+
+from .. import __version__
+from ..registry import Registry
+
+BUCKETS_NS: Final = tuple(
+    round(1e6 * ms) for ms in (0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000, 5000)
+)
+UNKNOWN_ROUTE: Final = "unknown"
+"""Paths that are none of ours share a label: anybody can make up new ones."""
+METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
+
+
+class _Calls(NamedTuple):
+    """All calls of one method, route and status."""
+
+    buckets: list[int]
+    total_ns: list[int]
+
+
+class Metrics:
+    """Counts calls; other parts add what they know with `add`."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._calls: dict[tuple[str, str, int], _Calls] = {}
+        self._sources: list[Callable[[], Iterable[Metric]]] = [self._registry_metrics]
+        self._collected = CollectorRegistry(auto_describe=False)
+        self._collected.register(self)
+        ProcessCollector(registry=self._collected)
+        PlatformCollector(registry=self._collected)
+        GCCollector(registry=self._collected)
+
+    def add(self, source: Callable[[], Iterable[Metric]]) -> None:
+        """`source` is asked at every scrape."""
+        self._sources.append(source)
+
+    def count(self, method: str, route: str, status: int, duration_ns: int) -> None:
+        """One answered call."""
+        key = (method, route, status)
+        calls = self._calls.get(key)
+        if calls is None:
+            known = method if method in METHODS else "other", route or UNKNOWN_ROUTE, status
+            calls = self._calls.setdefault(known, _Calls([0] * (len(BUCKETS_NS) + 1), [0]))
+        for position, bound_ns in enumerate(BUCKETS_NS):
+            if duration_ns <= bound_ns:
+                calls.buckets[position] += 1
+                break
+        else:
+            calls.buckets[-1] += 1
+        calls.total_ns[0] += duration_ns
+
+    def text(self) -> bytes:
+        return generate_latest(self._collected)
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus_client."""
+        yield self._call_metrics()
+        for source in self._sources:
+            yield from source()
+
+    def _call_metrics(self) -> Metric:
+        durations = HistogramMetricFamily(
+            "callboard_http_request_duration_seconds",
+            "Answered HTTP calls and how long they took.",
+            labels=("method", "route", "status"),
+        )
+        bounds = [str(bound_ns / 1e9) for bound_ns in BUCKETS_NS] + ["+Inf"]
+        for (method, route, status), calls in self._calls.items():
+            durations.add_metric(
+                (method, route, str(status)),
+                list(zip(bounds, accumulate(calls.buckets), strict=True)),
+                sum_value=calls.total_ns[0] / 1e9,
+            )
+        return durations
+
+    def _registry_metrics(self) -> Iterator[Metric]:
+        registry, engine = self._registry, self._registry.engine_status()
+        info = GaugeMetricFamily(
+            "callboard_build_info", "1, labelled with what runs.", labels=("version", "engine")
+        )
+        info.add_metric((__version__, engine.kind), 1)
+        yield info
+        gauges = {
+            "registry_index": ("The engine's revision that this node shows.", registry.index),
+            "registry_services": ("Services on the board.", registry.service_count),
+            "registry_instances": ("Instances on the board.", registry.instance_count),
+            "registry_leases": ("Leases kept by this node.", registry.lease_count),
+            "kv_keys": ("Keys in the KV store.", registry.kv_count),
+            "engine_writable": ("1 while the engine takes writes.", int(engine.writable)),
+            "engine_staleness_seconds": (
+                "Time since the engine was last heard from.",
+                engine.staleness_ms / 1000,
+            ),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"callboard_{name}", text, value=value)
+        yield CounterMetricFamily(
+            "callboard_registry_leases_expired",
+            "Leases that ran out and were taken off by this node.",
+            value=registry.expired_total,
+        )
+
+
+def exposition(metrics: Metrics) -> web.Response:
+    return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

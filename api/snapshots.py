@@ -1,0 +1,70 @@
+"""Saving everything to a file and making the board what a file holds."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+from aiohttp import web
+
+from .answers import answer, headers
+from .call import Call
+from .errors import ApiError
+from .streaming import send
+
+SNAPSHOT_BYTES_MAX: Final = 8 * 2**30
+"""Several times a board of 10^7 instances: what is larger is no snapshot of ours."""
+CHUNK_BYTES: Final = 256 * 1024
+UPLOAD_S_MAX: Final = 30.0
+"""Between two chunks of an upload; a client that has stopped must not hold the file."""
+MEDIA_TYPE: Final = "application/vnd.sqlite3"
+
+
+class RestoredAnswer(msgspec.Struct):
+    index: int
+    services: int
+    instances: int
+
+
+async def save(call: Call) -> web.StreamResponse:
+    with tempfile.TemporaryDirectory(prefix="callboard-snapshot-") as directory:
+        path = Path(directory) / "board.snapshot"
+        index = await call.registry.save(str(path))
+        made = headers(call.registry, MEDIA_TYPE)
+        made["X-Callboard-Index"] = str(index)
+        made["Content-Length"] = str(path.stat().st_size)
+        made["Content-Disposition"] = f'attachment; filename="callboard-{index}.snapshot"'
+        response = web.StreamResponse(headers=made)
+        await response.prepare(call.request)
+        with path.open("rb") as file:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                await send(response, chunk)
+        await response.write_eof()
+        return response
+
+
+async def restore(call: Call) -> web.Response:
+    with tempfile.TemporaryDirectory(prefix="callboard-restore-") as directory:
+        path = Path(directory) / "board.snapshot"
+        with path.open("wb") as file:
+            await _receive(call, file)
+        index = await call.registry.restore(str(path))
+    registry = call.registry
+    return answer(registry, RestoredAnswer(index, registry.service_count, registry.instance_count))
+
+
+async def _receive(call: Call, file: IO[bytes]) -> None:
+    size_bytes = call.request.content_length or 0
+    received_bytes = 0
+    while size_bytes <= SNAPSHOT_BYTES_MAX and received_bytes <= SNAPSHOT_BYTES_MAX:
+        try:
+            async with asyncio.timeout(UPLOAD_S_MAX):
+                chunk = await call.request.content.read(CHUNK_BYTES)
+        except TimeoutError as error:
+            raise ApiError(408, "timeout", "the snapshot did not arrive; send it again") from error
+        if not chunk:
+            return
+        received_bytes += len(chunk)
+        await asyncio.to_thread(file.write, chunk)
+    raise ApiError(413, "too_large", f"a snapshot has at most {SNAPSHOT_BYTES_MAX} bytes", "body")

@@ -1,0 +1,44 @@
+"""What the DNS front counts, as Prometheus reads it."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from .dns import DnsStats
+
+WORKER_GAUGES = {
+    "index": "The registry's index that the worker answers from.",
+    "instances": "Instances in the worker's copy.",
+    "rss_bytes": "The worker's resident memory.",
+    "ready": "1 while the worker answers.",
+}
+
+
+def dns_metrics(stats: DnsStats) -> Iterator[Metric]:
+    """Metrics of all workers, as of their last reports."""
+    queries = CounterMetricFamily(
+        "callboard_dns_queries",
+        "Answered queries; `path` says whether the answer was ready (fast) or made (slow).",
+        labels=("transport", "path", "type", "rcode"),
+    )
+    for kind, count in stats.queries.items():
+        queries.add_metric([str(part) for part in kind], count)
+    yield queries
+    events = CounterMetricFamily(
+        "callboard_dns_events", "What else happened to queries.", labels=("event",)
+    )
+    for event, count in stats.events.items():
+        events.add_metric([event], count)
+    yield events
+    restarts = CounterMetricFamily(
+        "callboard_dns_worker_restarts", "Workers that had to be started again.", labels=("worker",)
+    )
+    for number, worker in enumerate(stats.workers):
+        restarts.add_metric([str(number)], worker.restarts)
+    yield restarts
+    for name, text in WORKER_GAUGES.items():
+        gauge = GaugeMetricFamily(f"callboard_dns_worker_{name}", text, labels=("worker",))
+        for number, worker in enumerate(stats.workers):
+            gauge.add_metric([str(number)], float(getattr(worker, name)))
+        yield gauge
