@@ -98,11 +98,16 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
     operations: Annotated[list[msgspec.Raw], Meta(max_length=1000)]
 
 
+class RenewedName(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """`["SERVICE", "ID"]` or `["SERVICE", "ID", "NAMESPACE"]`."""
+
+    service: str
+    id: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
 class HeartbeatsBody(msgspec.Struct, forbid_unknown_fields=True):
-    instances: Annotated[
-        list[tuple[str, str] | tuple[str, str, str]],
-        Meta(max_length=10_000),
-    ]
+    instances: Annotated[list[RenewedName], Meta(max_length=10_000)]
 
 
 class MemberBody(msgspec.Struct, forbid_unknown_fields=True):
