@@ -10,7 +10,7 @@ from typing import Final
 
 from ..registry.registry import Registry
 from ..registry.views import Event, Listed, ServicesTopic
-from ..registry.watches import Lagged, Subscription
+from ..registry.watches import Ended, Lagged, Subscription
 from .feed import FeedKind, pack_message
 from .projection import id_prefix, key_of, pack_record
 
@@ -32,6 +32,8 @@ async def feed(registry: Registry, send: Send) -> None:
                     await _send_events(await subscription.next(), send)
             except Lagged:
                 continue  # the worker was slower than the changes: it gets a fresh copy
+            except Ended:
+                return  # the node is stopping; the worker answers from its copy until it is told
 
 
 async def _snapshot(registry: Registry, subscription: Subscription, send: Send) -> None:
