@@ -62,13 +62,11 @@ class Reader:
             connection = connect_read_only(str(self._path))
             self._open.add(connection)
             try:
-                _check_structure(connection)
-                connection.execute("BEGIN")
-                summary = read_summary(connection)
+                revision, pages = begin_load(connection)
             except BaseException:
                 self._release(connection)
                 raise
-            return connection, summary.revision, checked_pages(connection, summary)
+            return connection, revision, pages
 
     def _next(
         self, connection: sqlite3.Connection, pages: Iterator[Sequence[Pair]]
@@ -94,11 +92,16 @@ class Reader:
             self._release(connection)
 
 
-def _check_structure(connection: sqlite3.Connection) -> None:
-    """What row checksums do not see: free pages and free space that are in use as well.
+def begin_load(connection: sqlite3.Connection) -> tuple[int, Iterator[Sequence[Pair]]]:
+    """A consistent copy's revision, and its pairs, checked as they come.
 
-    Harmless to read, but the next write would put new rows over old ones.
+    Raises `Damaged` or `sqlite3.Error`, now or while the pages are read.
     """
+    connection.execute("BEGIN")
+    # What row checksums do not see: free pages and free space that are in use as well. They are
+    # harmless to read, but the next write would put new rows over old ones.
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise Damaged(found)
+    summary = read_summary(connection)
+    return summary.revision, checked_pages(connection, summary)

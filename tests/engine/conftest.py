@@ -1,0 +1,115 @@
+"""Engines, faults and foreign ground for the engine's tests."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from callboard.registry.engine import SqliteEngine
+
+ENGINES = {"sqlite": SqliteEngine.open}
+"""Every engine passes the suite: a coroutine that opens one on a data directory."""
+
+HERE = Path(__file__).parent
+
+
+class Opener:
+    """Opens engines on one data directory and closes whatever a test leaves open."""
+
+    def __init__(self, open_one, data_dir):
+        self._open_one = open_one
+        self.data_dir = data_dir
+        self.opened = []
+
+    async def __call__(self):
+        engine = await self._open_one(self.data_dir, node="one")
+        self.opened.append(engine)
+        return engine
+
+
+async def _opener(open_one, data_dir):
+    opener = Opener(open_one, data_dir)
+    yield opener
+    for engine in opener.opened:
+        await engine.close()
+
+
+@pytest.fixture(params=ENGINES)
+async def open_engine(request, tmp_path):
+    """For the suite: `await open_engine()` with each engine in turn."""
+    async for opener in _opener(ENGINES[request.param], tmp_path / "data"):
+        yield opener
+
+
+@pytest.fixture
+async def open_sqlite(tmp_path):
+    """For what only SQLite promises."""
+    async for opener in _opener(SqliteEngine.open, tmp_path / "data"):
+        yield opener
+
+
+@pytest.fixture
+async def engine(open_engine):
+    return await open_engine()
+
+
+@pytest.fixture(scope="session")
+def sync_shim(tmp_path_factory):
+    """A library to preload that counts syncs and writes of the board, and fails the n-th sync."""
+    library = tmp_path_factory.mktemp("shim") / "failing_sync.so"
+    source = HERE / "failing_sync.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def preload(sync_shim, tmp_path, monkeypatch):
+    """`preload(fail_at)` for writers started from now on; the log of their system calls."""
+
+    def start(fail_at=0):
+        log = tmp_path / f"syscalls-{fail_at}"
+        log.touch()
+        monkeypatch.setenv("LD_PRELOAD", str(sync_shim))
+        monkeypatch.setenv("FAIL_SYNC_AT", str(fail_at))
+        monkeypatch.setenv("SYSCALL_LOG", str(log))
+        return log
+
+    return start
+
+
+@pytest.fixture
+def mounted():
+    """`with mounted(source, directory, *options)`: needs root; unmounts whatever happens."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+
+    @contextmanager
+    def mount(source, directory, *options) -> Iterator[Path]:
+        directory.mkdir(exist_ok=True)
+        command = ["mount", *options, str(source), str(directory)]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode != 0:
+            pytest.skip(f"cannot mount here: {ran.stderr.strip()}")
+        try:
+            yield directory
+        finally:
+            subprocess.run(["umount", str(directory)], check=True)
+
+    return mount
+
+
+@pytest.fixture
+def ext4_image(tmp_path):
+    """`ext4_image(size_mib)`: the path of a new file system in a file."""
+
+    def make(size_mib):
+        image = tmp_path / "disk.img"
+        with image.open("wb") as file:
+            file.truncate(size_mib * 1024 * 1024)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+        return image
+
+    return make
