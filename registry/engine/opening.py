@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +16,14 @@ from .layout import (
     WAL_SUFFIX,
     WRITER_LOCK_FILE,
     Damaged,
+    Summary,
     check_header,
+    connect_read_only,
     create_tables,
     read_summary,
 )
 from .seam import CannotStart
-from .store import STATEMENTS_CACHED_MAX, Store, describe
+from .store import STATEMENTS_CACHED_MAX, Store, describe, primary_code
 from .wal import WalDamaged, check_wal
 
 WRITER_LOCK_WAIT_S: Final = 30.0
@@ -33,6 +35,18 @@ CACHE_KIB: Final = 16 * 1024
 """Holds the inner pages of a million pairs, so that a put reads one leaf at most."""
 LOG_KEPT_BYTES: Final = 64 * 1024 * 1024
 """A log that one huge commit has blown up is cut to this when it begins anew."""
+
+_NOT_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Errors that speak of the system and not of the stored data."""
 
 
 def lock_node(data_dir: Path) -> int:
@@ -99,11 +113,13 @@ def open_store(data_dir: Path) -> Store:
                     " put it back, or restore a snapshot into an empty directory"
                 )
             _create(path)
-        _check_writable(path)
+        # SQLite would open the file read-only and say so only at the first write.
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         with named_damage(path):
             if wal.exists():
                 check_wal(wal.read_bytes())
-            return _open(path)
+            summary = _check(path)
+            return _open(path, summary)
     except OSError as error:
         raise unusable(data_dir, error) from error
 
@@ -118,6 +134,8 @@ def named_damage(path: Path) -> Iterator[None]:
     except Damaged as error:
         raise _damaged(str(path), str(error)) from error
     except sqlite3.Error as error:
+        if primary_code(error) in _NOT_DAMAGE:
+            raise CannotStart(f"{path} cannot be used: {describe(error)}") from error
         raise _damaged(str(path), describe(error)) from error
 
 
@@ -139,56 +157,53 @@ def unusable(data_dir: Path, error: OSError) -> CannotStart:
     )
 
 
-def _check_writable(path: Path) -> None:
-    # SQLite would open the file read-only and say so only at the first write.
-    os.close(os.open(path, os.O_RDWR))
-
-
 def _create(path: Path) -> None:
     """An empty board, whole under its name or not there at all.
 
     So a database without tables is always a damaged one, never one that was just begun.
     """
     new = path.with_suffix(".new")
-    for leftover in (new, Path(f"{new}-journal")):
+    for leftover in (new, *(Path(f"{new}-{suffix}") for suffix in ("journal", "wal", "shm"))):
         leftover.unlink(missing_ok=True)
-    connection = sqlite3.connect(new, isolation_level=None)
-    try:
+    with named_damage(new), closing(sqlite3.connect(new, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN")
         create_tables(connection)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise CannotStart(f"{path} cannot be created: {describe(error)}") from error
-    finally:
-        connection.close()
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
     new.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
 
 
-def _open(path: Path) -> Store:
+def _check(path: Path) -> Summary:
+    """Everything but the rows themselves, with a connection that writes to nothing.
+
+    A damaged board must stay as it is: closing a connection that can write would checkpoint.
+    """
+    with closing(connect_read_only(str(path))) as connection:
+        check_header(connection)
+        # What row checksums do not see: free pages and free space that are in use as well. They
+        # are harmless to read, but the next write would put new rows over old ones.
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise Damaged(found)
+        return read_summary(connection)
+
+
+def _open(path: Path, summary: Summary) -> Store:
     connection = sqlite3.connect(
         path,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,
         cached_statements=STATEMENTS_CACHED_MAX,
     )
-    try:
-        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        connection.execute("PRAGMA cell_size_check = ON")
-        check_header(connection)
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise Damaged(f"its journal mode is {mode!r}, and cannot be made WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}").fetchall()
-        return Store(connection, read_summary(connection))
-    except BaseException:
-        connection.close()
-        raise
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}").fetchall()
+    return Store(connection, summary)

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from .layout import DATABASE_FILE, Damaged, connect_read_only, read_summary
+from .layout import DATABASE_FILE, connect_read_only, read_summary
 from .opening import named_damage
 from .pages import checked_pages
 from .seam import Pair, Refused
@@ -18,13 +18,23 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Loads and backups, one step at a time; each has a connection that cannot write."""
+    """Loads and backups, one step at a time; each has a connection that cannot write.
+
+    One more connection stays open and does nothing: as long as it does, nobody reads the log
+    anew. When the writer has ended after a failed sync, a connection that came first would find
+    the commit that failed in the log, and show it.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / DATABASE_FILE
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
+        self._keeper: sqlite3.Connection | None = None
         self._open: set[sqlite3.Connection] = set()
         self._closed = False
+
+    async def start(self) -> None:
+        """While the writer has the board open. Raises `CannotStart`."""
+        self._keeper = await self._run(self._connect)
 
     async def load(self) -> tuple[int, AsyncIterator[Sequence[Pair]]]:
         """The revision of a consistent copy, and its pairs. Raises `CannotStart`."""
@@ -35,12 +45,16 @@ class Reader:
         """Raises `Refused`."""
         return await self._run(lambda: self._backup(path))
 
-    async def close(self) -> None:
+    async def end_loads(self) -> None:
         """Waits for the step under way; loads that go on after it raise `Refused`."""
-        if not self._closed:
-            await self._run(self._close_connections)
-            self._closed = True
-            self._thread.shutdown()
+        await self._run(self._close_connections)
+        self._closed = True
+
+    def close(self) -> None:
+        """After the writer, and after `end_loads`."""
+        self._thread.shutdown()
+        if self._keeper is not None:
+            self._keeper.close()
 
     async def _run(self, step: Callable[[], T]) -> T:
         if self._closed:
@@ -57,9 +71,19 @@ class Reader:
             if not self._closed:
                 await self._run(lambda: self._release(connection))
 
-    def _begin(self) -> tuple[sqlite3.Connection, int, Iterator[Sequence[Pair]]]:
+    def _connect(self) -> sqlite3.Connection:
         with named_damage(self._path):
             connection = connect_read_only(str(self._path))
+            try:
+                read_summary(connection)  # SQLite looks at the file and its log only now
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _begin(self) -> tuple[sqlite3.Connection, int, Iterator[Sequence[Pair]]]:
+        with named_damage(self._path):
+            connection = self._connect()
             self._open.add(connection)
             try:
                 revision, pages = begin_load(connection)
@@ -98,10 +122,5 @@ def begin_load(connection: sqlite3.Connection) -> tuple[int, Iterator[Sequence[P
     Raises `Damaged` or `sqlite3.Error`, now or while the pages are read.
     """
     connection.execute("BEGIN")
-    # What row checksums do not see: free pages and free space that are in use as well. They are
-    # harmless to read, but the next write would put new rows over old ones.
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise Damaged(found)
     summary = read_summary(connection)
     return summary.revision, checked_pages(connection, summary)

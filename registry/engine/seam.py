@@ -171,6 +171,10 @@ class Engine(Protocol):
 
     def status(self) -> EngineStatus: ...
 
+    def staleness_ms(self) -> float:
+        """As in `status`, for every answer of the API: cheap."""
+        ...
+
     async def close(self) -> None:
         """Finish what was accepted, then let go of every file, thread and socket."""
         ...

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from .history import Watch
@@ -41,13 +42,16 @@ class SqliteEngine:
     async def open(cls, data_dir: str | os.PathLike[str], *, node: str = "") -> "SqliteEngine":
         """Open or create the board in `data_dir`. Raises `CannotStart`."""
         directory = Path(os.path.abspath(data_dir))  # noqa: ASYNC240  # touches no file
-        lock = await asyncio.to_thread(lock_node, directory)
-        try:
+        async with AsyncExitStack() as undo:
+            lock = await asyncio.to_thread(lock_node, directory)
+            undo.callback(os.close, lock)
             link = await WriterLink.start(directory)
-        except BaseException:
-            os.close(lock)
-            raise
-        return cls(node, lock, link, Reader(directory))
+            undo.push_async_callback(link.close)
+            reader = Reader(directory)
+            undo.callback(reader.close)
+            await reader.start()
+            undo.pop_all()
+        return cls(node, lock, link, reader)
 
     async def commit(
         self, operations: Sequence[Operation], guard: Guard | None = None
@@ -83,13 +87,16 @@ class SqliteEngine:
     async def members(self) -> list[Member]:
         return [Member(self._node, "", leader=True, healthy=self._link.stopped == "")]
 
+    def staleness_ms(self) -> float:
+        return 0.0
+
     def status(self) -> EngineStatus:
         reason = self._link.stopped or self._link.refused
         return EngineStatus(
             kind="sqlite",
             leader=self._node,
             revision=self._link.history.revision,
-            staleness_ms=0.0,
+            staleness_ms=self.staleness_ms(),
             writable=not reason,
             reason=reason,
         )
@@ -100,8 +107,8 @@ class SqliteEngine:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        try:
-            await self._reader.close()
-            await self._link.close()
-        finally:
-            os.close(self._lock)
+        async with AsyncExitStack() as steps:
+            steps.callback(os.close, self._lock)
+            steps.callback(self._reader.close)
+            steps.push_async_callback(self._link.close)
+            await self._reader.end_loads()

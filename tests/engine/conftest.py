@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from callboard.registry.engine import SqliteEngine
 
 ENGINES = {"sqlite": SqliteEngine.open}
@@ -56,6 +55,21 @@ async def engine(open_engine):
     return await open_engine()
 
 
+@pytest.fixture
+def writer_pid():
+    """`writer_pid()`: the only writer process of this one, from the kernel's table."""
+
+    def find():
+        tasks = Path("/proc/self/task").glob("*/children")
+        children = [int(pid) for task in tasks for pid in task.read_text().split()]
+        (pid,) = [
+            pid for pid in children if b"engine.writer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        return pid
+
+    return find
+
+
 @pytest.fixture(scope="session")
 def sync_shim(tmp_path_factory):
     """A library to preload that counts syncs and writes of the board, and fails the n-th sync."""
@@ -69,10 +83,11 @@ def sync_shim(tmp_path_factory):
 def preload(sync_shim, tmp_path, monkeypatch):
     """`preload(fail_at)` for writers started from now on; the log of their system calls."""
 
-    def start(fail_at=0):
+    def start(fail_at=0, file="board.db"):
         log = tmp_path / f"syscalls-{fail_at}"
         log.touch()
         monkeypatch.setenv("LD_PRELOAD", str(sync_shim))
+        monkeypatch.setenv("BOARD_FILE", file)
         monkeypatch.setenv("FAIL_SYNC_AT", str(fail_at))
         monkeypatch.setenv("SYSCALL_LOG", str(log))
         return log

@@ -1,4 +1,4 @@
-/* Preloaded into the writer: logs syncs and writes of board.db and its log, and lets the n-th
+/* Preloaded into the writer: logs syncs and writes of BOARD_FILE and its log, and lets the n-th
    sync fail once with EIO, as the kernel does: a second try would be told that all is well. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,7 +16,8 @@ static int is_board(int fd) {
     if (length < 0) return 0;
     path[length] = 0;
     const char *name = strrchr(path, '/');
-    return name && strncmp(name, "/board.", 7) == 0 && !strstr(name, "-shm");
+    const char *board = getenv("BOARD_FILE");
+    return name && board && strncmp(name + 1, board, strlen(board)) == 0 && !strstr(name, "-shm");
 }
 
 static void note(const char *what) {

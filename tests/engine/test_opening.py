@@ -6,10 +6,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
-
-from callboard.registry.engine import CannotStart, Put, SqliteEngine
+from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine
+from callboard.registry.engine.opening import lock_node
 
 
 async def test_a_second_engine_on_the_directory_is_refused_until_the_first_has_closed(open_sqlite):
@@ -43,7 +44,7 @@ async def test_a_file_in_place_of_the_directory(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
 @pytest.mark.parametrize("mode", [0o500, 0o555])
-async def test_a_directory_that_this_user_cannot_write(tmp_path, mode):
+def test_a_directory_that_this_user_cannot_write(tmp_path, mode):
     """As another user, for root may write everywhere; in a child, for there is no way back."""
     data_dir = tmp_path / "data"
     data_dir.mkdir()
@@ -55,8 +56,6 @@ async def test_a_directory_that_this_user_cannot_write(tmp_path, mode):
     child = os.fork()
     if child == 0:
         os.setuid(65534)
-        from callboard.registry.engine.opening import lock_node
-
         try:
             lock_node(data_dir)
         except CannotStart as error:
@@ -109,10 +108,10 @@ async def test_what_is_no_database_is_refused_and_kept(open_sqlite, left):
     assert path.read_bytes() == left
 
 
-async def test_a_log_without_its_database_is_refused(open_sqlite):
+async def test_a_log_without_its_database_is_refused(open_sqlite, writer_pid):
     engine = await open_sqlite()
     await engine.commit([Put(b"a", b"1")])
-    os.kill(writer_pid(engine), signal.SIGKILL)
+    os.kill(writer_pid(), signal.SIGKILL)
     await engine.close()
     (open_sqlite.data_dir / "board.db").unlink()
     with pytest.raises(CannotStart, match=r"board\.db is missing while its log"):
@@ -127,15 +126,15 @@ async def test_a_half_made_database_is_made_anew(open_sqlite):
     await open_sqlite()
 
 
-async def test_the_loss_of_the_writer_is_told_and_nothing_is_promised_any_more(open_sqlite):
-    from callboard.registry.engine import OutcomeUnknown, Refused
-
+async def test_the_loss_of_the_writer_is_told_and_nothing_is_promised_any_more(
+    open_sqlite, writer_pid
+):
     engine = await open_sqlite()
     await engine.commit([Put(b"a", b"1")])
-    os.kill(writer_pid(engine), signal.SIGSTOP)
+    os.kill(writer_pid(), signal.SIGSTOP)
     under_way = asyncio.ensure_future(engine.commit([Put(b"b", b"1")]))
     await asyncio.sleep(0)
-    os.kill(writer_pid(engine), signal.SIGKILL)
+    os.kill(writer_pid(), signal.SIGKILL)
     with pytest.raises(OutcomeUnknown, match="the writer process is gone"):
         await under_way
     with pytest.raises(Refused, match="until this node is restarted"):
@@ -145,12 +144,10 @@ async def test_the_loss_of_the_writer_is_told_and_nothing_is_promised_any_more(o
     assert [pair.key for page in [page async for page in pages] for pair in page] == [b"a"]
 
 
-async def test_a_closed_engine_leaves_no_process_thread_or_descriptor_behind(tmp_path):
-    import threading
-
+async def test_a_closed_engine_leaves_no_process_thread_or_descriptor_behind(tmp_path, writer_pid):
     before = (len(os.listdir("/proc/self/fd")), threading.active_count())
     engine = await SqliteEngine.open(tmp_path / "data")
-    pid = writer_pid(engine)
+    pid = writer_pid()
     await engine.commit([Put(b"a", b"1")])
     _, pages = await engine.load()
     await anext(pages)
@@ -160,11 +157,3 @@ async def test_a_closed_engine_leaves_no_process_thread_or_descriptor_behind(tmp
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-
-
-def writer_pid(engine):
-    """The process that writes for `engine`, from the table of processes."""
-    children = (f"/proc/self/task/{os.getpid()}/children",)
-    pids = [int(pid) for path in children for pid in open(path).read().split()]
-    (pid,) = [pid for pid in pids if b"engine.writer" in open(f"/proc/{pid}/cmdline", "rb").read()]
-    return pid

@@ -4,7 +4,6 @@ import asyncio
 import random
 
 import pytest
-
 from callboard.registry.engine import (
     ABSENT,
     Change,
