@@ -25,7 +25,7 @@ SUITES: dict[str, Callable[[Context], None]] = {
     "visible": visible.run,
     "scale": scale.run,
 }
-SECONDS, ROUNDS = 3.0, 5
+SECONDS, ROUNDS = 2.0, 5
 QUICK_SECONDS, QUICK_ROUNDS = 1.0, 1
 RESULTS = Path(__file__).with_name("results")
 

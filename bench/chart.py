@@ -4,9 +4,10 @@ from html import escape
 
 from .samples import Series, Table, shown
 
-_WIDTH = 760
-_LABEL = 330
-_RIGHT = 110
+_BARS = 340
+_RIGHT = 90
+_CHAR = 7.2
+"""Width of a letter of the labels, on the generous side: fonts differ."""
 _BAR, _GAP = 20, 10
 _TOP, _BOTTOM = 62, 16
 
@@ -26,15 +27,17 @@ def drawn(table: Table) -> str:
     """Bars are medians, the line across their end is how far the rounds spread."""
     height = _TOP + len(table.series) * (_BAR + _GAP) + _BOTTOM
     most = max((one.high for one in table.series), default=0) or 1.0
+    left = 16 + _CHAR * max(len(one.label) for one in table.series)
+    width = left + _BARS + _RIGHT
     bars = [
         line
         for number, one in enumerate(table.series)
-        for line in _bar(one, _TOP + number * (_BAR + _GAP), (_WIDTH - _LABEL - _RIGHT) / most)
+        for line in _bar(one, left, _TOP + number * (_BAR + _GAP), _BARS / most)
     ]
     unit = f"{table.unit}, {table.better} is better"
     head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'width="{_WIDTH}" aria-label="{escape(table.title)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img" '
+        f'width="{width:.0f}" aria-label="{escape(table.title)}">',
         f"<style>{_STYLE}</style>",
         f'<text class="title" x="8" y="24">{escape(table.title)}</text>',
         f'<text class="quiet" x="8" y="44">{escape(unit)}</text>',
@@ -42,14 +45,14 @@ def drawn(table: Table) -> str:
     return "\n".join([*head, *bars, "</svg>", ""])
 
 
-def _bar(one: Series, y: int, scale: float) -> list[str]:
-    end, low, high = (_LABEL + max(value, 0) * scale for value in (one.median, one.low, one.high))
+def _bar(one: Series, left: float, y: int, scale: float) -> list[str]:
+    end, low, high = (left + max(value, 0) * scale for value in (one.median, one.low, one.high))
     middle = y + _BAR / 2
     kind = "ours" if one.ours else "bar"
     text = y + _BAR - 5
     return [
-        f'<text x="{_LABEL - 8}" y="{text}" text-anchor="end">{escape(one.label)}</text>',
-        f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{max(end - _LABEL, 1):.1f}" '
+        f'<text x="{left - 8:.1f}" y="{text}" text-anchor="end">{escape(one.label)}</text>',
+        f'<rect class="{kind}" x="{left:.1f}" y="{y}" width="{max(end - left, 1):.1f}" '
         f'height="{_BAR}" rx="2"/>',
         f'<line class="spread" x1="{low:.1f}" y1="{middle}" x2="{high:.1f}" y2="{middle}"/>',
         f'<text x="{max(end, high) + 8:.1f}" y="{text}">{shown(one.median)}</text>',

@@ -24,7 +24,12 @@ class Window:
     rcodes: dict[str, int]
     latency_us: float
     response_bytes: int
+    cpu_s: float
     usage: Usage
+
+    @property
+    def disturbance(self) -> float:
+        return self.usage.disturbance
 
     @property
     def qps(self) -> float:
@@ -32,7 +37,7 @@ class Window:
 
     @property
     def cpu_us_per_query(self) -> float:
-        return self.usage.server_s / max(self.completed, 1) * 1e6
+        return self.cpu_s / max(self.completed, 1) * 1e6
 
 
 def run(
@@ -41,14 +46,17 @@ def run(
     seconds: float,
     cpu_s: Callable[[], float],
     *options: str,
+    server: Callable[[], float] | None = None,
 ) -> Window:
-    """`cpu_s` reads the server's CPU clock; it is read before and after."""
+    """`cpu_s` reads the CPU clock of what answers, `server` that of all that belongs to it."""
     argv = [found("dnsperf"), "-s", HOST, "-p", str(port), "-d", str(queries)]
     argv += ["-l", f"{seconds:g}", "-T1", f"-c{CLIENTS}", f"-q{OUTSTANDING}", "-t", "1", *options]
-    meter = Meter(cpu_s)
+    meter = Meter(server or cpu_s)
+    began_cpu_s = cpu_s()
     text = subprocess.run(
         argv, capture_output=True, text=True, timeout=seconds + _GRACE_S, check=True
     ).stdout
+    spent_cpu_s = cpu_s() - began_cpu_s
     usage = meter.usage()
     return Window(
         completed=int(_one(r"Queries completed:\s+(\d+)", text)),
@@ -57,6 +65,7 @@ def run(
         rcodes={code: int(count) for code, count in re.findall(r"([A-Z]{4,9}) (\d+) \(", text)},
         latency_us=float(_one(r"Average Latency \(s\):\s+([\d.]+)", text)) * 1e6,
         response_bytes=int(_one(r"Average packet size:.* response (\d+)", text)),
+        cpu_s=spent_cpu_s,
         usage=usage,
     )
 

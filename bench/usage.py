@@ -26,14 +26,11 @@ class Usage:
     def load_was_full(self) -> bool:
         return self.load_share > LOAD_SHARE_FULL
 
-    def disturbance(self) -> str:
-        """What somebody else took from the measurement; "" when it was nothing much."""
-        shares = ("server", self.foreign_server_share), ("load", self.foreign_load_share)
-        return ", ".join(
-            f"{share:.0%} of the {whose}'s core"
-            for whose, share in shares
-            if share > FOREIGN_SHARE_MAX
-        )
+    @property
+    def disturbance(self) -> float:
+        """The worse of both cores: what somebody else took, or 0 when it was nothing much."""
+        foreign = max(self.foreign_server_share, self.foreign_load_share)
+        return foreign if foreign > FOREIGN_SHARE_MAX else 0.0
 
 
 class Meter:

@@ -25,6 +25,10 @@ class Window:
     usage: Usage
 
     @property
+    def disturbance(self) -> float:
+        return self.usage.disturbance
+
+    @property
     def rate(self) -> float:
         return self.requests / self.seconds
 

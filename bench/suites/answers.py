@@ -23,6 +23,7 @@ from ..names import (
 from ..processes import cpu_s
 from ..rounds import check_usage, interleaved, shares
 from ..samples import Figure, Series, Table, at_most
+from ..usage import FOREIGN_SHARE_MAX
 from ..writer import BATCH, writing
 
 WORSE_MAX = 1.10
@@ -47,11 +48,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Seen:
-    """`worker_us` is the DNS worker's CPU time per query, registry process left out."""
+    """One window; `written` is what the writer said, empty without one."""
 
     window: dnsperf.Window
     rss_bytes: int
     written: dict[str, float]
+
+    @property
+    def disturbance(self) -> float:
+        """The writer uses the load's core, as it should: then only the server's core counts."""
+        usage = self.window.usage
+        if not self.written:
+            return usage.disturbance
+        return max(0.0, usage.foreign_server_share - FOREIGN_SHARE_MAX)
 
 
 def run(context: Context) -> None:
@@ -100,9 +109,9 @@ def _cases(work_dir: Path, small: Board, large: Board, instances: int) -> list[C
 
 
 def _written(kind: str, whose: str, instances: str) -> str:
-    how = "single PUTs" if kind == "put" else f"batches of {BATCH}"
-    of = "of other names" if whose == "others" else "of the names asked"
-    return f"{instances}, during {WRITES_PER_S:,}/s in {how} {of}"
+    how = "single" if kind == "put" else f"batches of {BATCH}"
+    of = "other names" if whose == "others" else "the names asked"
+    return f"{instances}, {WRITES_PER_S:,} registrations/s ({how}, {of})"
 
 
 def _worker_cpu_s(board: Board) -> Callable[[], float]:
@@ -121,7 +130,12 @@ def _window(context: Context, case: Case) -> Callable[[], Seen]:
                 load = writing(case.board.http_port, *case.writes, WRITES_PER_S)
                 written = stack.enter_context(load)
             window = dnsperf.run(
-                case.board.dns_port, case.queries, context.seconds, clock, *case.options
+                case.board.dns_port,
+                case.queries,
+                context.seconds,
+                clock,
+                *case.options,
+                server=case.board.server.cpu_s,
             )
         return Seen(window, case.board.worker_rss_bytes(), written)
 
@@ -151,7 +165,7 @@ def _first_sight(context: Context, large: Board, instances: int) -> None:
 
 def _series(context: Context, case: Case, seen: list[Seen]) -> Series:
     if not case.writes:  # else the registry process and the writer are at work, as they should
-        check_usage(context, case.label, [one.window.usage for one in seen])
+        check_usage(context, case.label, {"it": [one.window.usage for one in seen]})
     for one in seen:
         window = one.window
         if window.lost or set(window.rcodes) != {case.rcode}:
@@ -165,6 +179,7 @@ def _series(context: Context, case: Case, seen: list[Seen]) -> Series:
     notes = {
         "queries/s": f"{middle.window.qps:,.0f}",
         "answer B": f"{middle.window.response_bytes:,}",
+        "worker": f"{middle.window.cpu_s / middle.window.seconds:.0%} of its core",
         **shares(middle.window.usage),
         "worker RSS MiB": f"{middle.rss_bytes / 2**20:.0f}",
     }

@@ -101,6 +101,8 @@ def _measure(context: Context, load: Load, subjects: list[Subject]) -> None:
         )
 
     measured = interleaved(context, {one.name: window(one) for one in subjects})
+    usages = {name: [one.usage for one in windows] for name, windows in measured.items()}
+    check_usage(context, load.title, usages)
     series = [_series(context, load, one, measured[one.name]) for one in subjects]
     context.outcome.tables.append(
         Table(f"DNS: {load.title}", "µs CPU per query", "less", series, baseline="Knot")
@@ -110,7 +112,6 @@ def _measure(context: Context, load: Load, subjects: list[Subject]) -> None:
 def _series(
     context: Context, load: Load, subject: Subject, windows: list[dnsperf.Window]
 ) -> Series:
-    check_usage(context, f"{subject.name} ({load.title})", [window.usage for window in windows])
     for window in windows:
         if window.lost or set(window.rcodes) != {"NOERROR"}:
             context.doubt(f"{subject.name}: {window.lost} lost, {window.rcodes} ({load.title})")

@@ -133,10 +133,10 @@ def series_of(
     ours: bool = True,
 ) -> Series:
     """`each` is how many registrations or renewals one request carries."""
-    check_usage(context, f"{label} ({title})", [window.usage for window in windows])
+    check_usage(context, title, {label: [window.usage for window in windows]})
     for window in windows:
         if window.errors:
-            context.doubt(f"{label}: {window.errors} errors of {window.requests}")
+            context.doubt(f"{label} ({title}): {window.errors} errors of {window.requests}")
     middle = sorted(windows, key=lambda window: window.rate)[len(windows) // 2]
     notes = {
         "p50 ms": f"{middle.p50_ms:.2f}",
