@@ -53,6 +53,7 @@ class Caller:
         self._headers = headers
         self._session: aiohttp.ClientSession | None = None
         self._closing = asyncio.Event()
+        self._streams: set[aiohttp.ClientResponse] = set()
 
     @property
     def closed(self) -> bool:
@@ -83,6 +84,8 @@ class Caller:
 
     async def close(self) -> None:
         self._closing.set()
+        for stream in self._streams:
+            stream.close()  # a session that closes does not wake those who read from it
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -127,9 +130,11 @@ class Caller:
             )
 
         response = await self._until_answered(request, timeout_s, ask)
+        self._streams.add(response)
         try:
             yield response.content
         finally:
+            self._streams.discard(response)
             response.close()
 
     def _open(

@@ -17,7 +17,8 @@ class _SnapshotData(msgspec.Struct):
 
 
 class _DeleteData(msgspec.Struct):
-    instance: Instance
+    """Stands beside the fields of the instance as it was."""
+
     reason: str
 
 
@@ -56,8 +57,9 @@ class Watch:
             case "put":
                 event = PutEvent(index, msgspec.json.decode(message.data, type=Instance))
             case "delete":
-                gone = msgspec.json.decode(message.data, type=_DeleteData)
-                event = DeleteEvent(index, gone.instance, gone.reason)
+                gone = msgspec.json.decode(message.data, type=Instance)
+                reason = msgspec.json.decode(message.data, type=_DeleteData).reason
+                event = DeleteEvent(index, gone, reason)
             case _:
                 return None  # what a newer server tells besides
         self._last_id = message.id
