@@ -17,6 +17,10 @@ from .projection import id_prefix, key_of, pack_record
 PAGE_RECORDS: Final = 500
 """A message of the feed: some 50 KB, and a millisecond of the event loop to make."""
 
+GATHER_S: Final = 0.001
+"""Between two messages: under load a worker is then woken once for many changes. One that comes
+alone is sent at once, and none waits longer than this."""
+
 Send = Callable[[bytes], Awaitable[None]]
 
 _EVERYTHING: Final = ServicesTopic(None)
@@ -30,6 +34,7 @@ async def feed(registry: Registry, send: Send) -> None:
                 await _snapshot(registry, subscription, send)
                 while True:
                     await _send_events(await subscription.next(), send)
+                    await asyncio.sleep(GATHER_S)
             except Lagged:
                 continue  # the worker was slower than the changes: it gets a fresh copy
             except Ended:

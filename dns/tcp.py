@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from .frames import BadFrame, Frames, framed
@@ -19,6 +20,9 @@ WRITE_STALL_S_MAX: Final = 5.0
 """How long a client may take to read anything at all of what it asked for."""
 OUTSTANDING_BYTES_MAX: Final = 256 * 1024
 """Answers a client has not read; at this point its further questions wait in its own kernel."""
+SEND_BUFFER_BYTES: Final = 64 * 1024
+"""The kernel's share of that. Left to itself it takes megabytes, and then says nothing of a
+slow client's progress until a third of them have gone."""
 READ_BYTES: Final = 4096
 """A read, hence at most some 200 questions before other clients get their turn."""
 ACCEPTS_MAX: Final = 64
@@ -74,6 +78,7 @@ class _Connection:
     def __init__(self, server: TcpServer, accepted: socket.socket) -> None:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.deadline = time.monotonic() + IDLE_S_MAX
         self._server = server
         self._socket = accepted
@@ -98,8 +103,16 @@ class _Connection:
             if events & ~WRITABLE and self._events & READABLE:
                 self._read()
             self._answer()
-        except (OSError, BadFrame):
+        except BadFrame:
+            self._part()
+        except OSError:
             self.close()
+
+    def _part(self) -> None:
+        """Close, but not before what was asked properly has been answered, if that can be now."""
+        with suppress(OSError):
+            self._flush()
+        self.close()
 
     def _read(self) -> None:
         try:

@@ -101,14 +101,19 @@ def board():
     return Board()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_board():
     return Board
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_instance():
     return an_instance
+
+
+@pytest.fixture(scope="session")
+def make_registry():
+    return SmallRegistry
 
 
 @pytest.fixture

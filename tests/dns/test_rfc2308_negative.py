@@ -1,6 +1,7 @@
 """What is not there: RFC 2308 (negative answers), RFC 8020 (NXDOMAIN means nothing below)."""
 
 import pytest
+from callboard.registry.instance import Port
 
 NODATA = "NOERROR AA 0/1/0"
 NXDOMAIN = "NXDOMAIN AA 0/1/0"
@@ -8,16 +9,10 @@ NXDOMAIN = "NXDOMAIN AA 0/1/0"
 
 @pytest.fixture
 def web(board):
-    board.register("web", "a", "10.0.0.1", tags=("v2",), ports={"metrics": _port(9100)})
+    board.register("web", "a", "10.0.0.1", tags=("v2",), ports={"metrics": Port(9100)})
     board.register("off", "a", "10.0.0.2", status="critical", tags=("v1",))
     board.register("api", "a", "10.0.0.3", namespace="prod")
     return board
-
-
-def _port(number):
-    from callboard.registry.instance import Port
-
-    return Port(number)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import dns.edns
 import dns.flags
-import dns.rdatatype
+import dns.message
+import dns.rcode
 import pytest
 
 
@@ -26,8 +27,6 @@ def test_do_is_copied(web):
 def test_another_version_is_badvers_whatever_is_asked(web, name, version):
     asked = web.query(name)
     asked.use_edns(version)
-    import dns.message
-
     reply = dns.message.from_wire(web.raw(asked.to_wire()))
     assert reply.rcode() == dns.rcode.BADVERS
     assert (reply.edns, reply.answer, bool(reply.flags & dns.flags.AA)) == (0, [], False)
