@@ -4,7 +4,6 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from multidict import CIMultiDict
 
 from ..registry import HANDED_OUT, Listed, Port, Registry, Status
 
@@ -90,14 +89,15 @@ def seconds(value: float) -> float | int:
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def headers(registry: Registry, content_type: str | None = JSON) -> CIMultiDict[str]:
+def headers(registry: Registry, content_type: str | None = JSON) -> dict[str, str]:
     """What every answer carries."""
-    made: CIMultiDict[str] = CIMultiDict()
+    made = {
+        "X-Callboard-Index": str(registry.index),
+        "X-Callboard-Staleness-Ms": f"{registry.staleness_ms():.0f}",
+        "Server": SERVER,
+    }
     if content_type is not None:
         made["Content-Type"] = content_type
-    made["X-Callboard-Index"] = str(registry.index)
-    made["X-Callboard-Staleness-Ms"] = f"{registry.staleness_ms():.0f}"
-    made["Server"] = SERVER
     return made
 
 

@@ -117,7 +117,7 @@ class Call:
             # Most bodies are here already with their headers, and a timer costs as much as
             # everything else about them.
             if self.request.content.is_eof():
-                body = await self.request.read()
+                body = self.request.content.read_nowait()
             else:
                 async with asyncio.timeout(BODY_S):
                     body = await self.request.read()

@@ -84,8 +84,7 @@ class _Connection(RequestHandler):
         return response
 
 
-def _request(*parts: Any) -> web.BaseRequest:
-    message, payload, protocol, writer, task = parts
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return web.BaseRequest(
         message, payload, protocol, writer, task, loop, client_max_size=BODY_BYTES_MAX

@@ -1,5 +1,6 @@
 """What Prometheus reads: counted with plain dicts, turned into metrics when somebody asks."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -52,12 +53,7 @@ class Metrics:
         if calls is None:
             known = method if method in METHODS else "other", route or UNKNOWN_ROUTE, status
             calls = self._calls.setdefault(known, _Calls([0] * (len(BUCKETS_NS) + 1), [0]))
-        for position, bound_ns in enumerate(BUCKETS_NS):
-            if duration_ns <= bound_ns:
-                calls.buckets[position] += 1
-                break
-        else:
-            calls.buckets[-1] += 1
+        calls.buckets[bisect_left(BUCKETS_NS, duration_ns)] += 1
         calls.total_ns[0] += duration_ns
 
     def text(self) -> bytes:

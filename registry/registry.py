@@ -147,7 +147,7 @@ class Registry:
         return self._expiry.expired_total
 
     def staleness_ms(self) -> float:
-        return self._engine.status().staleness_ms
+        return self._engine.staleness_ms()
 
     def engine_status(self) -> EngineStatus:
         return self._engine.status()
@@ -325,11 +325,13 @@ class Registry:
             raise Unavailable("outcome_unknown", str(error)) from error
         except EngineError as error:
             raise Unavailable("no_quorum", str(error)) from error
-        await self._shown(max(r.revision if isinstance(r, Done) else 0 for r in results))
+        newest = max([result.revision for result in results])
+        if newest > self._board.index:
+            await self._shown(newest)
         return results
 
     async def _shown(self, revision: int) -> None:
-        """Return when this node shows `revision`; usually it does already."""
+        """Return when this node shows `revision`."""
         if self._board.index >= revision:
             return
         future = asyncio.get_running_loop().create_future()

@@ -93,21 +93,22 @@ class WriterLink(asyncio.Protocol):
             raise
         return link
 
-    async def commit(self, operations: Sequence[Operation]) -> list[Result]:
+    def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[Result]]:
         """Raises `Refused`, `OutcomeUnknown`."""
         if self.stopped or self._closing:
             raise Refused(self.stopped or "this node is stopping")
         if self._waiting_operations >= WAITING_OPERATIONS_MAX:
             raise Refused("too many writes are waiting for the disk: try again later")
+        answer: asyncio.Future[list[Result]] = self._loop.create_future()
         if not operations:
-            return []
-        answer = self._loop.create_future()
-        # All calls of this turn of the loop go out with one system call.
-        if not self._unsent:
+            answer.set_result([])
+            return answer
+        # While the writer syncs, calls gather here: what it gets next is one large group.
+        if not self._unsent and not self._sent:
             self._loop.call_soon(self._flush)
         self._unsent.append(_Call(operations, answer))
         self._waiting_operations += len(operations)
-        return cast("list[Result]", await answer)
+        return answer
 
     def _flush(self) -> None:
         if not self._unsent:
@@ -139,24 +140,31 @@ class WriterLink(asyncio.Protocol):
 
     def _answered(self, answer: Answer) -> None:
         match answer:
-            case Ready():
-                if not self._ready.done():
-                    self._ready.set_result(answer.revision)
-            case CannotOpen():
-                if not self._ready.done():
-                    self._ready.set_exception(CannotStart(answer.reason))
+            case Ready() | CannotOpen():
+                self._opened(answer)
             case Applied():
                 self._apply(answer)
             case Rejected():
-                self.refused = answer.reason
-                if answer.stopped:
-                    self._stop(answer.reason)
-                self._reject(answer.calls, unknown=answer.unknown)
-                if answer.stopped:
-                    self._flush()
-                    self._reject(len(self._sent), unknown=False)
+                self._rejected(answer)
             case Closed():
-                pass
+                pass  # the end of the stream follows
+
+    def _opened(self, answer: Ready | CannotOpen) -> None:
+        if self._ready.done():
+            return  # nobody waits any more
+        if isinstance(answer, Ready):
+            self._ready.set_result(answer.revision)
+        else:
+            self._ready.set_exception(CannotStart(answer.reason))
+
+    def _rejected(self, answer: Rejected) -> None:
+        self.refused = answer.reason
+        if answer.stopped:
+            self._stop(answer.reason)
+        self._reject(answer.calls, unknown=answer.unknown)
+        if answer.stopped:
+            self._flush()
+            self._reject(len(self._sent), unknown=False)
 
     def _apply(self, applied: Applied) -> None:
         self.refused = ""

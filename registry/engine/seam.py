@@ -13,7 +13,7 @@ An engine keeps ordered key-value pairs and numbers every change. What it promis
 The registry builds everything else (names, leases, watches) on these five.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -133,12 +133,13 @@ class CannotStart(EngineError):
 class Engine(Protocol):
     """What the registry asks of a store. All methods belong to the event loop's thread."""
 
-    async def commit(
+    def commit(
         self, operations: Sequence[Operation], guard: Guard | None = None
-    ) -> list[Result]:
+    ) -> Awaitable[list[Result]]:
         """Apply the operations in order in one transaction; one result each.
 
-        A `Conflict` leaves the other operations of the call standing. Raises `Refused`,
+        Calls take effect in the order in which they are made, whoever awaits them when, and
+        cancelling the caller does not take back what it asked for. A `Conflict` leaves the other operations of the call standing. Raises `Refused`,
         `OutcomeUnknown` or `Superseded`.
         """
         ...

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -53,14 +53,12 @@ class SqliteEngine:
             undo.pop_all()
         return cls(node, lock, link, reader)
 
-    async def commit(
+    def commit(
         self, operations: Sequence[Operation], guard: Guard | None = None
-    ) -> list[Result]:
-        """Cancelling the caller does not take back what it asked for."""
-        # Checked when the call is made: calls are applied in the order in which they were made.
+    ) -> Awaitable[list[Result]]:
         if guard is not None and guard != self._guard:
             raise Superseded("this node does not keep the leases any more")
-        return await self._link.commit(operations)
+        return self._link.commit(operations)
 
     async def load(self) -> tuple[int, AsyncIterator[Sequence[Pair]]]:
         return await self._reader.load()
