@@ -126,6 +126,8 @@ class WriterLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for payload in self._splitter.feed(data):
             self._answered(decode_answer(payload))
+        if not self._sent:
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The writer is gone: as it should be, or killed by somebody."""

@@ -33,6 +33,9 @@ BUSY_TIMEOUT_S: Final = 1.0
 """Nobody else should have the file open; a look with the sqlite3 tool passes in this time."""
 CACHE_KIB: Final = 16 * 1024
 """Holds the inner pages of a million pairs, so that a put reads one leaf at most."""
+WAL_VERSIONS: Final = bytes((2, 2))
+"""Bytes 18 and 19 of the file: written and read through a log. Anything else would be read, but
+not written, or be written without the log."""
 LOG_KEPT_BYTES: Final = 64 * 1024 * 1024
 """A log that one huge commit has blown up is cut to this when it begins anew."""
 
@@ -113,9 +116,8 @@ def open_store(data_dir: Path) -> Store:
                     " put it back, or restore a snapshot into an empty directory"
                 )
             _create(path)
-        # SQLite would open the file read-only and say so only at the first write.
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         with named_damage(path):
+            _check_writable(path)
             if wal.exists():
                 check_wal(wal.read_bytes())
             summary = _check(path)
@@ -131,7 +133,7 @@ def named_damage(path: Path) -> Iterator[None]:
         yield
     except WalDamaged as error:
         raise _damaged(f"{path}{WAL_SUFFIX}", str(error)) from error
-    except Damaged as error:
+    except (Damaged, UnicodeDecodeError) as error:  # of a message that quotes damaged text
         raise _damaged(str(path), str(error)) from error
     except sqlite3.Error as error:
         if primary_code(error) in _NOT_DAMAGE:
@@ -179,6 +181,14 @@ def _create(path: Path) -> None:
         os.close(directory)
 
 
+def _check_writable(path: Path) -> None:
+    """SQLite would open the file read-only and say so only at the first write."""
+    with path.open("r+b", buffering=0) as file:
+        versions = file.read(100)[18:20]
+    if versions != WAL_VERSIONS:
+        raise Damaged("it is not a board, or its header is damaged")
+
+
 def _check(path: Path) -> Summary:
     """Everything but the rows themselves, with a connection that writes to nothing.
 
@@ -190,7 +200,7 @@ def _check(path: Path) -> Summary:
         # are harmless to read, but the next write would put new rows over old ones.
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise Damaged(found)
+            raise Damaged(" ".join(found.split()))
         return read_summary(connection)
 
 

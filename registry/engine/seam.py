@@ -139,8 +139,9 @@ class Engine(Protocol):
         """Apply the operations in order in one transaction; one result each.
 
         Calls take effect in the order in which they are made, whoever awaits them when, and
-        cancelling the caller does not take back what it asked for. A `Conflict` leaves the other operations of the call standing. Raises `Refused`,
-        `OutcomeUnknown` or `Superseded`.
+        cancelling the caller does not take back what it asked for. A `Conflict` leaves the
+        other operations of the call standing. Raises `Refused`, `OutcomeUnknown` or
+        `Superseded`.
         """
         ...
 

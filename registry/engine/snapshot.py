@@ -27,7 +27,7 @@ def read_snapshot(path: str) -> Iterator[Sequence[Pair]]:
         with closing(connect_read_only(path, immutable=True)) as connection:
             check_header(connection)
             yield from checked_pages(connection, read_summary(connection))
-    except (Damaged, OSError) as error:
+    except (Damaged, OSError, UnicodeDecodeError) as error:  # of a message that quotes damage
         raise SnapshotDamaged(f"{path} cannot be used as a snapshot: {error}") from error
     except sqlite3.Error as error:
         raise SnapshotDamaged(f"{path} cannot be used as a snapshot: {describe(error)}") from error

@@ -6,7 +6,8 @@ acknowledged commit behind it would vanish. The two are told apart here: SQLite 
 of the next transaction only after the previous one has been synced, so an intact frame behind
 a commit proves that the commit was whole.
 
-What cannot be told from a torn write is damage to the very last transaction in the log.
+What cannot be told from a torn write is damage to the very last transaction in the log, and to
+a few bytes (of its commit mark) in the last but one.
 
 Format: https://sqlite.org/fileformat2.html section 4.
 """
@@ -94,9 +95,11 @@ def _frames(data: bytes, header: _Header) -> list[_Frame]:
 def _check_rest(frames: list[_Frame], computed: Checksum, header: _Header) -> None:
     """`frames[0]` is the first that SQLite does not accept; `computed` is its true checksum."""
     bad = frames[0]
+    if computed == bad.stored:  # in its place and whole, so not of an older round
+        raise WalDamaged(f"the salts of the frame at byte {bad.offset} are damaged")
     # Its own commit mark counts only if it cannot be a mix of an old header and a new one.
     before_commits = bad.commits and bad.current and bad.header_in_one_sector
-    # Were only the salts or the stored checksum hit, the next frame follows the true one.
+    # Was only the stored checksum hit, the next frame follows the true one.
     seeds = {bad.stored, computed}
     for frame in frames[1:]:
         intact = frame.current and any(
