@@ -33,8 +33,8 @@ async def follow(
 ) -> AsyncGenerator[Event, None]:
     """Events until the caller is closed: a lost connection is made again, and resumes where it was.
 
-    Raises `CallboardError` only when the first connection cannot be made. `heard` is called
-    after the events of each piece that arrives, `lost` when the connection has gone.
+    Raises `CallboardError` only when the first connection cannot be made. `heard` is called when
+    a connection is made, and after the events of each piece that arrives; `lost` when it is gone.
     """
     backoff = Backoff()
     timeout_s, first = first_timeout_s, True
@@ -44,6 +44,7 @@ async def follow(
             async with caller.stream(watch.request, timeout_s, watch.headers()) as body:
                 watch.connected()
                 first, timeout_s = False, CONNECT_S
+                heard()  # who resumes may hear nothing for a while: nothing has changed then
                 async for chunk in body.iter_any():
                     for event in watch.feed(chunk):
                         yield event

@@ -13,6 +13,10 @@ STOP_S_MAX: Final = 15.0
 T = TypeVar("T")
 
 
+class LoopStopped(RuntimeError):
+    """The client was closed while another thread waited for a call."""
+
+
 class LoopThread:
     """Run coroutines from any thread. `stop()` may be called again."""
 
@@ -35,7 +39,7 @@ class LoopThread:
         try:
             return future.result()
         except concurrent.futures.CancelledError as error:
-            raise RuntimeError("this callboard client was closed during the call") from error
+            raise LoopStopped("this callboard client was closed during the call") from error
         except BaseException:
             future.cancel()
             raise

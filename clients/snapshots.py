@@ -38,7 +38,7 @@ class AsyncSnapshots:
                 await asyncio.to_thread(file.discard)
         except FileThere as error:
             raise Conflict(
-                f"{error} exists: name another file, or force it", code="file_exists"
+                f"{error} exists: name another file, or replace it with force", code="file_exists"
             ) from error
         return size_bytes
 

@@ -6,6 +6,7 @@ Every method has the signature of its namesake in `AsyncClient`, less the `await
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -14,7 +15,7 @@ from .balancing import Peer, Policy
 from .checks import CheckResult
 from .errors import CallboardError
 from .kv import AsyncKv, Keys, Pairs
-from .loop_thread import LoopThread
+from .loop_thread import LoopStopped, LoopThread
 from .registration import AsyncRegistration
 from .requests import Described
 from .results import Event, Instance, Instances, KvPair, Member, Renewal, ServiceSummary, Status
@@ -362,6 +363,9 @@ def _iterate(thread: LoopThread, events: AsyncWatch) -> Iterator[Event]:
     try:
         while (event := thread.run(next_one())) is not None:
             yield event
+    except LoopStopped:
+        return  # a watch ends with its client
     finally:
         if not thread.stopped:
-            thread.run(events.close())
+            with suppress(LoopStopped):
+                thread.run(events.close())

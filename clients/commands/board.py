@@ -59,6 +59,8 @@ def instances(
     if as_json:
         print_json({"instances": list(found)})
         return
+    if not found:
+        click.echo(f"callboard: no instance of {service!r} fits", err=True)
     rows = [
         (
             instance.id,

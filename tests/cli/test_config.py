@@ -1,0 +1,154 @@
+"""Settings: which source wins, and what is refused in which words."""
+
+from dataclasses import fields
+
+import pytest
+from callboard.addresses import Address
+from callboard.config import SETTINGS, ConfigError, ServeConfig, read_toml, resolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def resolved(flags=None, environ=None, file=None):
+    return resolve(flags or {}, environ or {}, file or {}, "node.toml")
+
+
+def test_the_defaults_are_those_of_the_contract(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "host-a")
+    assert resolved() == ServeConfig(
+        name="host-a",
+        data_dir="./callboard-data",
+        http=Address("127.0.0.1", 8500),
+        dns=Address("127.0.0.1", 8600),
+        peer=Address("127.0.0.1", 8300),
+        zones=("callboard.internal",),
+        dns_ttl_s=5,
+        dns_workers=1,
+        default_ttl_s=30,
+        forward=None,
+        log_level="info",
+        log_format="text",
+    )
+
+
+def test_the_table_makes_every_field_and_no_other():
+    assert {s.attribute for s in SETTINGS} == {field.name for field in fields(ServeConfig)}
+
+
+GOOD = {
+    "name": ("a", "b", "c"),
+    "data-dir": ("/a", "/b", "/c"),
+    "http": ("127.0.0.1:1", "[::1]:2", "localhost:0"),
+    "dns": ("127.0.0.1:1", "[::1]:2", "localhost:0"),
+    "peer": ("127.0.0.1:1", "[::1]:2", "localhost:0"),
+    "zone": ("a.internal", "b.internal", "c.internal"),
+    "dns-ttl": ("1s", "2", "0"),
+    "dns-workers": ("1", "2", "3"),
+    "default-ttl": ("500ms", "1m", "1h"),
+    "forward": ("9.9.9.9:53", "[2620:fe::fe]:53", "dns.local:53"),
+    "log-level": ("debug", "warning", "error"),
+    "log-format": ("json", "text", "json"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.flag)
+def test_a_flag_beats_the_variable_which_beats_the_file(setting):
+    first, second, third = GOOD[setting.flag]
+    flags, environ = {setting.flag: [first]}, {setting.variable: second}
+    file = {setting.flag: third}
+
+    def value(*sources):
+        return getattr(resolved(*sources), setting.attribute)
+
+    expected = [value({setting.flag: [text]}) for text in (first, second, third)]
+    assert value(flags, environ, file) == expected[0]
+    assert value(None, environ, file) == expected[1]
+    assert value(None, None, file) == expected[2]
+    assert value(None, {setting.variable: ""}, file) == expected[2]
+
+
+def test_zones_may_be_several_from_each_source_and_are_folded():
+    assert resolved({"zone": ["A.Internal.", "b.internal", "a.internal"]}).zones == (
+        "a.internal",
+        "b.internal",
+    )
+    assert resolved(None, {"CALLBOARD_ZONE": "a.x, b.x c.x"}).zones == ("a.x", "b.x", "c.x")
+    assert resolved(None, None, {"zone": ["a.x", "b.x"]}).zones == ("a.x", "b.x")
+
+
+def test_numbers_may_be_numbers_in_the_file():
+    config = resolved(None, None, {"dns-ttl": 7, "default-ttl": 2.5, "dns-workers": 2})
+    assert (config.dns_ttl_s, config.default_ttl_s, config.dns_workers) == (7, 2.5, 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ({"http": 8500}, r'node.toml: http: a int cannot .* write http = "127.0.0.1:8500"'),
+        ({"zone": []}, r"node.toml: zone: a list"),
+        ({"zone": ["a", 1]}, r"node.toml: zone: a list"),
+        ({"dns-workers": True}, r"node.toml: dns-workers: a bool"),
+        ({"name": {"a": 1}}, r"node.toml: name: a dict"),
+        ({"dns_ttl": 5}, r"node.toml: dns_ttl: .* did you mean dns-ttl\?"),
+        ({"colour": 5}, r"node.toml: colour: there is no such setting: the keys are name, "),
+        ({"log-level": "loud"}, r"node.toml: log-level: 'loud' .* one of debug, "),
+        ({"dns-workers": 0}, r"node.toml: dns-workers: '0' is no number of processes from 1 to"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named_with_the_key_and_the_next_step(file, told):
+    with pytest.raises(ConfigError, match=told):
+        resolved(None, None, file)
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("name", "a b"), ("name", "x" * 64), ("data-dir", "a\0b"), ("http", "8500"),
+        ("http", ":8500"), ("dns", "[::1]"), ("peer", "::1:8300"), ("zone", "a..b"),
+        ("zone", "."), ("zone", "-a"), ("zone", "ä.internal"), ("zone", "a." * 30),
+        ("dns-ttl", "500ms"), ("dns-ttl", "2d"), ("dns-ttl", "100h"), ("dns-workers", "-1"),
+        ("dns-workers", "65"), ("dns-workers", "²"), ("default-ttl", "soon"),
+        ("forward", "9.9.9.9"), ("forward", "9.9.9.9:0"), ("log-format", "xml"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_wherever_it_stands(flag, text):
+    variable = "CALLBOARD_" + flag.upper().replace("-", "_")
+    with pytest.raises(ConfigError, match=f"^--{flag}: "):
+        resolved({flag: [text]})
+    with pytest.raises(ConfigError, match=f"^{variable}: "):
+        resolved(None, {variable: text})
+    with pytest.raises(ConfigError, match=f"^node.toml: {flag}: "):
+        resolved(None, None, {flag: text})
+
+
+@given(st.sampled_from(SETTINGS), st.text())
+def test_any_text_is_a_setting_or_refused_with_its_place(setting, text):
+    try:
+        resolved({setting.flag: [text]})
+    except ConfigError as error:
+        assert str(error).startswith(f"--{setting.flag}: ")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(SETTINGS), JSON)
+def test_any_toml_value_is_a_setting_or_refused_with_its_key(setting, value):
+    try:
+        resolved(None, None, {setting.flag: value})
+    except ConfigError as error:
+        assert str(error).startswith(f"node.toml: {setting.flag}: ")
+
+
+def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere.toml: cannot be read"):
+        read_toml(str(tmp_path / "nowhere.toml"))
+    bad = tmp_path / "bad.toml"
+    for content in (b"http = ", b"\xff\xfe"):
+        bad.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"bad.toml: is not TOML"):
+            read_toml(str(bad))
