@@ -44,28 +44,29 @@ def compile_reply(
     flags = wire.FLAG_QR | wire.FLAG_AA | (query.flags & wire.FLAG_RD) | answer.rcode
     if recursion_available:
         flags |= wire.FLAG_RA
-    size = sum(map(len, answer.records)) + len(answer.authority)
+    records, glue, authority = *_turned(answer), answer.authority
+    size = sum(map(len, records)) + len(authority)
     if size > room:
+        # Nothing over UDP (the safest and smallest: clients ask again over TCP), else a part.
         flags |= wire.FLAG_TC
-        answer = _cut(answer, room if limit_bytes == wire.TCP_BYTES_MAX else 0)
-        size = sum(map(len, answer.records))
-    answer = _shuffled(answer)
-    end = answer.authority + opt
-    glue_bytes = sum(len(wire.QNAME_POINTER) + len(rr) for several in answer.glue for rr in several)
+        records = _fitting(records, room) if limit_bytes == wire.TCP_BYTES_MAX else ()
+        glue, authority = (), b""
+        size = sum(map(len, records))
+    glue_bytes = sum([len(wire.QNAME_POINTER) + len(rr) for several in glue for rr in several])
     first = wire.HEADER_BYTES + len(query.question)
     additional = 0
     copies = 1
     if 0 < glue_bytes <= room - size and first + size <= _POINTER_MAX:
         # Dropped without TC when it does not fit: RFC 2181 section 9.
-        additional = sum(map(len, answer.glue))
-        tails = [*_glued_orders(answer, first, end)]
+        additional = sum(map(len, glue))
+        tails = [*_glued_orders(records, glue, answer.glue_at, first, opt)]
         next_tail, copies = cycle(tails).__next__, len(tails)
         size += glue_bytes
-    elif answer.rotates and len(answer.records) > 1:
-        next_tail, copies = _orders(answer.records, end).__next__, 2
+    elif answer.rotates and len(records) > 1:
+        next_tail, copies = _orders(records, opt).__next__, 2
     else:
-        next_tail = cycle((b"".join(answer.records) + end,)).__next__
-    head = _HEAD.pack(flags, 1, len(answer.records), bool(answer.authority), additional + bool(opt))
+        next_tail = cycle((b"".join((*records, authority, opt)),)).__next__
+    head = _HEAD.pack(flags, 1, len(records), bool(authority), additional + bool(opt))
     size += len(opt)
     truncated = bool(flags & wire.FLAG_TC)
     return Compiled(head, size, next_tail, answer.rcode, truncated, size * copies)
@@ -92,47 +93,48 @@ def empty_reply(packet_id: bytes, query: Query, rcode: int, more_flags: int = 0)
     return packet_id + _HEAD.pack(flags, 1, 0, 0, bool(opt)) + query.question + opt
 
 
-def _cut(answer: Answer, room: int) -> Answer:
-    """No records over UDP (the safest and smallest: clients ask again over TCP), else a part."""
-    kept = []
-    for record in answer.records:
-        room -= len(record)
-        if room < 0:
-            break
-        kept.append(record)
-    return answer._replace(records=kept, glue=(), authority=b"")
+def _turned(answer: Answer) -> tuple[Sequence[bytes], Sequence[tuple[bytes, ...]]]:
+    """Records and glue from a random start: it must not always be who registered first."""
+    records, glue = answer.records, answer.glue
+    if not answer.rotates or len(records) < 2:
+        return records, glue
+    start = int(random.random() * len(records))
+    return [*records[start:], *records[:start]], [*glue[start:], *glue[:start]]
 
 
-def _shuffled(answer: Answer) -> Answer:
-    """The first turn must not always be that of whoever registered first."""
-    if not answer.rotates or len(answer.records) < 2:
-        return answer
-    order = random.sample(range(len(answer.records)), len(answer.records))
-    glue = [answer.glue[at] for at in order] if answer.glue else ()
-    return answer._replace(records=[answer.records[at] for at in order], glue=glue)
+def _fitting(records: Sequence[bytes], room: int) -> Sequence[bytes]:
+    ends = accumulate(map(len, records))
+    return records[: sum(end <= room for end in ends)]
 
 
 def _orders(records: Sequence[bytes], end: bytes) -> Iterator[bytes]:
     """For ever the next rotation of `records`, each a slice of the records written twice."""
     twice = b"".join((*records, *records))
     half = len(twice) // 2
-    starts = list(accumulate(map(len, records[:-1]), initial=0))
+    starts = [0, *accumulate(map(len, records[:-1]))]
     while True:
         for start in starts:
             yield twice[start : start + half] + end
 
 
-def _glued_orders(answer: Answer, first: int, end: bytes) -> Iterator[bytes]:
+def _glued_orders(
+    records: Sequence[bytes],
+    glue: Sequence[tuple[bytes, ...]],
+    glue_at: int,
+    first: int,
+    end: bytes,
+) -> Iterator[bytes]:
     """Rotations whose additional records point at names inside the answer section."""
-    count = len(answer.records)
-    turns = min(count, ROTATIONS_MAX) if answer.rotates else 1
+    count = len(records)
+    turns = min(count, ROTATIONS_MAX)
     for turn in range(turns):
         start = turn * count // turns
-        order = [*range(start, count), *range(start)]
-        at, parts, extra = first, [], []
-        for record in order:
-            owner = (0xC000 | (at + answer.glue_at)).to_bytes(2, "big")
-            extra += [owner + rr for rr in answer.glue[record]]
-            parts.append(answer.records[record])
-            at += len(answer.records[record])
-        yield b"".join((*parts, answer.authority, *extra, end[len(answer.authority) :]))
+        at = 0xC000 | (first + glue_at)
+        parts: list[bytes] = []
+        extra: list[bytes] = []
+        for record in (*range(start, count), *range(start)):
+            for rr in glue[record]:
+                extra += (at.to_bytes(2, "big"), rr)
+            parts.append(records[record])
+            at += len(records[record])
+        yield b"".join((*parts, *extra, end))

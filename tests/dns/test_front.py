@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 
 import dns.asyncquery
 import dns.message
 import dns.rcode
 import pytest
 from callboard.dns import CannotListen, DnsConfig, DnsFront, InvalidDnsConfig, WorkerFailed
-from callboard.registry.names import InstanceName
+from callboard.registry import InstanceName, Registry
+from callboard.registry.engine import SqliteEngine
 
 PATIENCE_S = 10
 
@@ -224,3 +226,43 @@ async def test_a_wildcard_listener_gives_no_wildcard_as_its_address(web, start_f
     reply = await dns.asyncquery.udp(asked, host, timeout=PATIENCE_S, port=port)
     assert all(str(rdata) != "0.0.0.0" for rrset in reply.answer for rdata in rrset)
     assert reply.answer
+
+
+async def test_the_real_registry_feeds_it(tmp_path, make_instance):
+    """From a registration over the engine to the answer, and away again."""
+    engine = await SqliteEngine.open(tmp_path, node="a")
+    registry = Registry(engine, node="a")
+    await registry.start()
+    await registry.register(make_instance("Web", "A-1", "10.0.0.1"))
+    front = DnsFront(DnsConfig(port=0), registry)
+    try:
+        await front.start()
+        assert await addresses(front, "web.service") == ["10.0.0.1"]
+        await registry.register(make_instance("web", "a-2", "10.0.0.2"))
+
+        async def both():
+            return await addresses(front, "WEB.service") == ["10.0.0.1", "10.0.0.2"]
+
+        await eventually(both)
+        await registry.deregister(InstanceName("default", "web", "a-1"))
+        await registry.deregister(InstanceName("default", "web", "a-2"))
+
+        async def gone():
+            return (await ask(front, "web.service")).rcode() == dns.rcode.NXDOMAIN
+
+        await eventually(gone)
+        (soa,) = (await ask(front, "web.service")).authority
+        assert soa[0].serial == registry.index
+    finally:
+        await front.close()
+        await registry.close()
+        await engine.close()
+
+
+async def test_a_worker_does_not_carry_the_registry():
+    """What a worker imports is most of what a small one weighs."""
+    program = (
+        "import sys, callboard.dns.worker;"
+        "print([m for m in ('asyncio', 'msgspec', 'callboard.registry') if m in sys.modules])"
+    )
+    assert await run(sys.executable, "-P", "-c", program) == "[]\n"
