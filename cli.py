@@ -96,10 +96,8 @@ def _texts(given: Mapping[str, str | tuple[str, ...] | None]) -> dict[str, Seque
     texts: dict[str, Sequence[str]] = {}
     for setting in SETTINGS:
         value = given[setting.attribute]
-        if value:
+        if value is not None:
             texts[setting.flag] = value if isinstance(value, tuple) else [value]
-        elif value == "":
-            raise click.UsageError(f"--{setting.flag}: it is empty: give a {setting.metavar}")
     return texts
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
+from callboard.cli import main
 
 CALLBOARD = (sys.executable, "-m", "callboard")
 
@@ -73,17 +74,34 @@ def callboard(environment):
 
 
 @pytest.fixture
+def here(environment, monkeypatch, capsys):
+    """The same in this process: for all that does not need to show that a process does it."""
+    for key in [key for key in os.environ if key.startswith("CALLBOARD_")]:
+        monkeypatch.delenv(key)
+
+    def run(*arguments, env=None):
+        for key in ("CALLBOARD_SERVER", "CALLBOARD_DNS"):
+            monkeypatch.setenv(key, (env or {}).get(key, environment[key]))
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Ran(ended.value.code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
 def start(environment):
     """Start a command that goes on; whatever still runs at the end is killed."""
     started = []
 
-    def run(*arguments):
+    def run(*arguments, env=None):
         process = subprocess.Popen(
             [*CALLBOARD, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            env={**environment, **(env or {})},
         )
         started.append(process)
         return process

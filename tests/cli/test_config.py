@@ -121,12 +121,19 @@ def test_a_wrong_value_is_refused_wherever_it_stands(flag, text):
         resolved(None, None, {flag: text})
 
 
+def refusal(*sources, otherwise):
+    """What is said of it; `otherwise` when it is taken."""
+    try:
+        resolved(*sources)
+    except ConfigError as error:
+        return str(error)
+    return otherwise
+
+
 @given(st.sampled_from(SETTINGS), st.text())
 def test_any_text_is_a_setting_or_refused_with_its_place(setting, text):
-    try:
-        resolved({setting.flag: [text]})
-    except ConfigError as error:
-        assert str(error).startswith(f"--{setting.flag}: ")
+    place = f"--{setting.flag}: "
+    assert refusal({setting.flag: [text]}, otherwise=place).startswith(place)
 
 
 JSON = st.recursive(
@@ -138,10 +145,8 @@ JSON = st.recursive(
 
 @given(st.sampled_from(SETTINGS), JSON)
 def test_any_toml_value_is_a_setting_or_refused_with_its_key(setting, value):
-    try:
-        resolved(None, None, {setting.flag: value})
-    except ConfigError as error:
-        assert str(error).startswith(f"node.toml: {setting.flag}: ")
+    place = f"node.toml: {setting.flag}: "
+    assert refusal(None, None, {setting.flag: value}, otherwise=place).startswith(place)
 
 
 def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):

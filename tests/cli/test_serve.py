@@ -14,12 +14,12 @@ def test_version_is_printed_without_a_server(callboard):
     assert ran == (0, f"callboard {package.__version__}\n", "")
 
 
-def test_help_lists_every_command_with_a_line(callboard):
-    ran = callboard("--help")
+def test_help_lists_every_command_with_a_line(here):
+    ran = here("--help")
     for verb in ("serve", "register", "deregister", "services", "instances", "lookup", "watch",
                  "kv", "members", "snapshot", "version", "completion"):  # fmt: skip
         assert re.search(rf"^  {verb} +\S", ran.out, re.MULTILINE)
-        help_of_it = callboard(verb, "--help")
+        help_of_it = here(verb, "--help")
         assert help_of_it.code == 0
         assert help_of_it.out.startswith(f"Usage: callboard {verb} ")
 
@@ -40,14 +40,14 @@ def test_the_line_of_a_verb_in_the_help_is_the_first_of_its_own():
         (["serve", "--cluster", "a=b"], "No such option '--cluster'"),
         (["serve", "extra"], "unexpected extra argument"),
         (["serve", "--http", "8500"], "--http: '8500' is not HOST:PORT"),
-        (["serve", "--zone", ""], "--zone: it is empty"),
+        (["serve", "--zone", ""], "--zone: '' cannot be a zone"),
         (["serve", "--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
         (["instances"], "Missing argument 'SERVICE'"),
         (["completion", "tcsh"], "'tcsh' is not one of"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(callboard, arguments, told):
-    ran = callboard(*arguments)
+def test_wrong_usage_is_one_line_and_exit_code_2(here, arguments, told):
+    ran = here(*arguments)
     assert ran.code == 2
     assert ran.out == ""
     assert ran.err.count("\n") == 1
@@ -72,7 +72,7 @@ def test_serve_takes_the_file_prints_its_listeners_and_ends_well(start, tmp_path
         f'http = "127.0.0.1:0"\ndns = "127.0.0.1:0"\nname = "from-file"\n'
         f'data-dir = "{tmp_path}/data"\nzone = ["a.internal", "b.internal"]\n'
     )
-    node = start("serve", "--config", str(file))
+    node = start("serve", "--config", str(file), env={"CALLBOARD_DNS": ""})
     lines = [node.stdout.readline(), node.stdout.readline()]
     url = re.fullmatch(r"http +(http://127\.0\.0\.1:\d+)\n", lines[0])[1]
     address = re.match(r"dns +(127\.0\.0\.1:\d+) \(udp, tcp\)", lines[1])[1]
@@ -97,8 +97,8 @@ def test_a_node_that_cannot_start_says_why_in_one_line(callboard, node, tmp_path
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_the_script_and_how_to_use_it(callboard, shell):
-    ran = callboard("completion", shell)
+def test_completion_prints_the_script_and_how_to_use_it(here, shell):
+    ran = here("completion", shell)
     assert ran.code == 0
     assert "_CALLBOARD_COMPLETE" in ran.out
     assert f"callboard completion {shell}" in ran.out.splitlines()[-1]
