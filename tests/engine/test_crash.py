@@ -1,6 +1,7 @@
 """Kill -9 and power cuts lose nothing that was acknowledged."""
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ def value_of(key, length):
     return (key * (length // len(key) + 1))[:length]
 
 
-@contextmanager
+@contextlib.contextmanager
 def child(data_dir, seed, *options):
     """A process that writes, alone in its process group; dead at the end."""
     command = [sys.executable, "-P", str(CHILD), str(data_dir), seed, *options]
@@ -35,9 +35,18 @@ def child(data_dir, seed, *options):
 
 
 def kill_group(process):
-    if process.poll() is None:
+    """Returns when node and writer are gone, and with them their hold on a mounted disk."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
+    wait_until(lambda: not set(group_states(process.pid)) - {"Z"})
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def acknowledged(lines):
@@ -88,13 +97,11 @@ async def test_kill_9_loses_nothing_acknowledged(tmp_path):
         assert b"passing" not in found
 
 
-@contextmanager
+@contextlib.contextmanager
 def stopped(process):
     """No process of the group runs, so that a copy of the disk is of one moment."""
     os.killpg(process.pid, signal.SIGSTOP)
-    deadline = time.monotonic() + SOON_S
-    while not all(state == "T" for state in group_states(process.pid)):
-        assert time.monotonic() < deadline
+    wait_until(lambda: set(group_states(process.pid)) == {"T"})
     yield
     os.killpg(process.pid, signal.SIGCONT)
 
