@@ -21,7 +21,7 @@ from .registry.engine import CannotStart, SqliteEngine
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """The board's objects make no cycles: looking for some at every 700 allocations, as Python
-does by itself, costs a tenth of the throughput and pauses that grow with the board."""
+does by itself, would walk a growing board again and again for nothing."""
 
 _log: Final = logging.getLogger("callboard.node")
 

