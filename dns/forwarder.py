@@ -25,8 +25,8 @@ from .responder import Forward
 TRY_S_MAX: Final = 1.5
 """Twice this is less than the 5 s after which most stub resolvers ask again."""
 TRIES_MAX: Final = 2
-QUESTIONS_MAX: Final = 512
-"""In flight, each with a socket: well inside the usual 1,024 descriptors."""
+QUESTIONS_MAX: Final = 256
+"""In flight, each with a socket: see `tcp.CONNECTIONS_MAX`."""
 WAITERS_MAX: Final = 64
 """Clients waiting for the same question."""
 CACHE_BYTES_MAX: Final = 16 * 2**20

@@ -10,8 +10,9 @@ from .frames import BadFrame, Frames, framed
 from .loop import READABLE, WRITABLE, Loop
 from .responder import Forward, Responder
 
-CONNECTIONS_MAX: Final = 1024
-"""Per worker; each costs a descriptor and a few KB. Beyond it new ones are closed at once."""
+CONNECTIONS_MAX: Final = 512
+"""Per worker; beyond it new ones are closed at once. With the forwarder's sockets this stays
+below the usual limit of 1,024 descriptors, at which accepting would fail for ever."""
 IDLE_S_MAX: Final = 10.0
 """How long a client may keep a connection for its next query (Knot's default)."""
 PARTIAL_S_MAX: Final = 2.0

@@ -155,7 +155,7 @@ async def test_closing_leaves_no_process_and_no_socket(web, start_front):
             taken.bind((host, port))
 
 
-async def test_workers_ignore_ctrl_c_and_die_with_their_parent(web, start_front):
+async def test_workers_ignore_ctrl_c(web, start_front):
     front = await start_front()
     (worker,) = front.stats().workers
     os.kill(worker.pid, signal.SIGINT)
@@ -266,3 +266,31 @@ async def test_a_worker_does_not_carry_the_registry():
         "print([m for m in ('asyncio', 'msgspec', 'callboard.registry') if m in sys.modules])"
     )
     assert await run(sys.executable, "-P", "-c", program) == "[]\n"
+
+
+async def test_no_worker_is_left_behind_when_its_parent_is_killed():
+    program = """
+import os, socket, subprocess, sys, time
+feed, theirs = socket.socketpair()
+udp = socket.socket(type=socket.SOCK_DGRAM)
+tcp = socket.socket()
+fds = [one.fileno() for one in (theirs, udp, tcp)]
+command = [sys.executable, "-P", "-m", "callboard.dns.worker", *map(str, fds), str(os.getpid())]
+print(subprocess.Popen(command, pass_fds=fds).pid, flush=True)
+time.sleep(60)
+"""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    pid = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+
+    async def gone():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    await eventually(gone)

@@ -2,10 +2,13 @@
 
 import socket
 import struct
+from contextlib import contextmanager, suppress
 
 import dns.message
 import pytest
+from callboard.dns import tcp
 from callboard.dns.frames import BadFrame, Frames, framed
+from callboard.dns.loop import Loop
 
 
 def test_frames_come_whole_however_they_arrive():
@@ -125,3 +128,67 @@ async def test_a_partial_message_is_given_two_seconds_in_all(connect, board):
     connection = connect()
     connection.sendall(a_query(board, 1)[:-1])
     assert read_message(connection) is None
+
+
+@contextmanager
+def served(board):
+    """A TCP server in this thread; `run()` lets it work until nothing is left to be done."""
+    loop = Loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        tcp.TcpServer(loop, listener, board.responder, lambda *_: None)
+
+        def run(for_s=0.05):
+            loop._stopped = False
+            loop.call_later(for_s, loop.stop)
+            loop.run()
+
+        yield listener.getsockname(), run
+        loop.close()
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(board, monkeypatch):
+    monkeypatch.setattr(tcp, "CONNECTIONS_MAX", 2)
+    with served(board) as (address, run):
+        clients = [socket.create_connection(address, timeout=5) for _ in range(3)]
+        run()
+        assert board.responder.counters.events["tcp_refused"] == 1
+        assert clients[2].recv(1) == b""
+        for client in clients[:2]:
+            client.sendall(a_query(board, 1))
+        run()
+        assert all(read_message(client) for client in clients[:2])
+        for client in clients:
+            client.close()
+        run()
+        with socket.create_connection(address, timeout=5) as late:
+            late.sendall(a_query(board, 1))
+            run()
+            assert read_message(late), "the closed ones have made room"
+        run()
+
+
+def test_an_idle_connection_is_closed(board, monkeypatch):
+    monkeypatch.setattr(tcp, "IDLE_S_MAX", 0.05)
+    monkeypatch.setattr(tcp, "SWEEP_S", 0.01)
+    with served(board) as (address, run), socket.create_connection(address, timeout=5) as client:
+        client.sendall(a_query(board, 1))
+        run(0.2)
+        assert read_message(client)
+        assert read_message(client) is None
+
+
+def test_a_client_that_never_reads_is_closed(board, monkeypatch):
+    for n in range(600):
+        board.register("many", f"i{n}", f"10.0.{n >> 8}.{n & 255}")
+    monkeypatch.setattr(tcp, "WRITE_STALL_S_MAX", 0.05)
+    monkeypatch.setattr(tcp, "SWEEP_S", 0.01)
+    with served(board) as (address, run), socket.create_connection(address, timeout=5) as client:
+        client.setblocking(False)
+        client.send(b"".join(a_query(board, n, "many.service") for n in range(900)))
+        run(0.5)
+        client.settimeout(5)
+        with suppress(ConnectionResetError):
+            while client.recv(65_536):
+                pass
+        assert not board.responder.counters.events["internal_error"]
