@@ -38,6 +38,10 @@ from .seam import (
 
 WAITING_OPERATIONS_MAX: Final = 131_072
 """Accepted and not yet answered: seconds of work for the writer. More are refused at once."""
+WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
+"""The same for large values, which are held here, in the socket and in the writer."""
+CALL_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
+"""A call is one message, whose length has 32 bits; a restored board is one call."""
 CLOSE_S_MAX: Final = 60.0
 """How long the writer may take to finish what was accepted and empty its log."""
 EXIT_S_MAX: Final = 5.0
@@ -45,13 +49,18 @@ EXIT_S_MAX: Final = 5.0
 
 
 class _Call:
-    __slots__ = ("answer", "operations")
+    __slots__ = ("answer", "operations", "size_bytes")
 
     def __init__(
         self, operations: Sequence[Operation], answer: asyncio.Future[list[Result]]
     ) -> None:
         self.operations = operations
         self.answer = answer
+        size_bytes = 0
+        for operation in operations:
+            if isinstance(operation, Put):
+                size_bytes += len(operation.value)
+        self.size_bytes = size_bytes
 
 
 class WriterLink(asyncio.Protocol):
@@ -73,6 +82,7 @@ class WriterLink(asyncio.Protocol):
         self._sent: deque[_Call] = deque()
         self._unsent: list[_Call] = []
         self._waiting_operations = 0
+        self._waiting_bytes = 0
         self._closing = False
         self.history = History(0)
         self.stopped = ""
@@ -97,17 +107,24 @@ class WriterLink(asyncio.Protocol):
         """Raises `Refused`, `OutcomeUnknown`."""
         if self.stopped or self._closing:
             raise Refused(self.stopped or "this node is stopping")
-        if self._waiting_operations >= WAITING_OPERATIONS_MAX:
+        if (
+            self._waiting_operations >= WAITING_OPERATIONS_MAX
+            or self._waiting_bytes >= WAITING_BYTES_MAX
+        ):
             raise Refused("too many writes are waiting for the disk: try again later")
         answer: asyncio.Future[list[Result]] = self._loop.create_future()
         if not operations:
             answer.set_result([])
             return answer
+        call = _Call(operations, answer)
+        if call.size_bytes > CALL_BYTES_MAX:
+            raise Refused(f"one commit takes at most {CALL_BYTES_MAX} bytes")
         # While the writer syncs, calls gather here: what it gets next is one large group.
         if not self._unsent and not self._sent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(_Call(operations, answer))
+        self._unsent.append(call)
         self._waiting_operations += len(operations)
+        self._waiting_bytes += call.size_bytes
         return answer
 
     def _flush(self) -> None:
@@ -170,21 +187,25 @@ class WriterLink(asyncio.Protocol):
 
     def _apply(self, applied: Applied) -> None:
         self.refused = ""
-        calls = [self._sent.popleft() for _ in range(applied.calls)]
+        calls = [self._next_answered() for _ in range(applied.calls)]
         results, changes = _read_results(calls, applied.results)
         # Watchers first: who has its answer may rely on the watcher being told already.
         if changes:
             self.history.append(changes)
         for call, result in zip(calls, results, strict=True):
-            self._waiting_operations -= len(call.operations)
             if not call.answer.done():
                 call.answer.set_result(result)
+
+    def _next_answered(self) -> _Call:
+        call = self._sent.popleft()
+        self._waiting_operations -= len(call.operations)
+        self._waiting_bytes -= call.size_bytes
+        return call
 
     def _reject(self, calls: int, *, unknown: bool) -> None:
         reason = self.stopped or self.refused or "the writer process is gone"
         for _ in range(calls):
-            call = self._sent.popleft()
-            self._waiting_operations -= len(call.operations)
+            call = self._next_answered()
             if not call.answer.done():
                 call.answer.set_exception(OutcomeUnknown(reason) if unknown else Refused(reason))
 
@@ -220,6 +241,7 @@ def _spawn(channel: socket.socket, data_dir: Path) -> subprocess.Popen[bytes]:
         [*command, str(channel.fileno()), str(data_dir)],
         pass_fds=[channel.fileno()],
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # a reader of ours must not wait for the writer's end as well
     )
 
 

@@ -81,9 +81,9 @@ async def test_kill_9_loses_nothing_acknowledged(tmp_path):
     """Again and again on one board, at random moments; at times the writer outlives the node."""
     rng = random.Random(3)
     expected = {}
-    for turn in range(8):
+    for turn in range(6):
         with child(tmp_path / "data", f"turn{turn}") as process:
-            lines = await asyncio.to_thread(read_lines, process, rng.choice((1, 50, 700, 3000)))
+            lines = await asyncio.to_thread(read_lines, process, rng.choice((1, 50, 400, 1500)))
             if turn % 2:
                 kill_group(process)
             else:
@@ -133,7 +133,7 @@ def write_and_cut_the_power(mounted, image, tmp_path, count, *options):
 
 
 @pytest.mark.foreign("mkfs.ext4", "mount")
-@pytest.mark.parametrize("count", [1, 300, 2500])
+@pytest.mark.parametrize("count", [1, 1500])
 async def test_a_power_cut_loses_nothing_acknowledged(count, mounted, ext4_image, tmp_path):
     """The disk is copied while it is mounted: what was not synced is not in the copy."""
     expected, copy = await asyncio.to_thread(

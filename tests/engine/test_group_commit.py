@@ -2,7 +2,8 @@
 
 import asyncio
 
-from callboard.registry.engine import Put
+import pytest
+from callboard.registry.engine import Put, Refused, link
 
 
 def syncs(log):
@@ -37,3 +38,24 @@ async def test_a_group_that_only_conflicts_syncs_nothing(preload, open_sqlite):
     before = syncs(log)
     await asyncio.gather(*(engine.commit([Put(b"a", b"2", 0)]) for _ in range(100)))
     assert syncs(log) == before
+
+
+@pytest.mark.parametrize("bound", ["WAITING_OPERATIONS_MAX", "WAITING_BYTES_MAX"])
+async def test_more_waiting_writes_than_are_good_are_refused_at_once(
+    bound, monkeypatch, open_sqlite
+):
+    engine = await open_sqlite()
+    monkeypatch.setattr(link, bound, 10)
+    waiting = [engine.commit([Put(b"%d" % number, b"1")]) for number in range(10)]
+    with pytest.raises(Refused, match="too many writes are waiting"):
+        await engine.commit([Put(b"more", b"")])
+    await asyncio.gather(*waiting)
+    await engine.commit([Put(b"more", b"")])
+
+
+async def test_a_call_that_is_too_large_for_one_message_is_refused(monkeypatch, open_sqlite):
+    engine = await open_sqlite()
+    monkeypatch.setattr(link, "CALL_BYTES_MAX", 100)
+    with pytest.raises(Refused, match="at most 100 bytes"):
+        await engine.commit([Put(b"a", bytes(60)), Put(b"b", bytes(60))])
+    await engine.commit([Put(b"a", bytes(100))])

@@ -178,6 +178,17 @@ async def test_a_watcher_that_is_too_slow_is_told_to_load_again(engine):
     assert [change.revision for change in await anext(watch)] == [results[-1].revision]
 
 
+async def test_a_batch_larger_than_the_history_still_reaches_whoever_waits(engine):
+    waiting = asyncio.ensure_future(anext(engine.watch(0)))
+    await asyncio.sleep(0)
+    call = [Put(b"k%d" % number, b"") for number in range(HISTORY_CHANGES_MAX + 10)]
+    _, (after,) = await asyncio.gather(engine.commit(call), engine.commit([Put(b"after", b"")]))
+    changes = [*await waiting]
+    if changes[-1].revision < after.revision:
+        changes += await changes_until(engine.watch(changes[-1].revision), after.revision)
+    assert [change.key for change in changes] == [*(put.key for put in call), b"after"]
+
+
 async def test_load_and_watch_together_miss_nothing_while_others_write(engine):
     """A copy made from `load` and the changes since is what a later `load` yields."""
     stop = asyncio.Event()
