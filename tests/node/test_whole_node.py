@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import pytest
 
@@ -173,3 +174,50 @@ def test_a_pause_of_the_process_expires_nobody(start_node):
     time.sleep(4)  # the fault itself: longer than the TTL
     os.kill(node.process.pid, signal.SIGCONT)
     assert call(node, "PUT", "/v1/services/web/instances/web-1/heartbeat")[0] == 200
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MiB for the data directory."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this system allows no mounts")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(path):
+    """Write until there is no space."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+
+
+@pytest.mark.foreign("dig")
+def test_a_full_disk_refuses_writes_and_stops_nothing_else(start_node, small_disk):
+    node = start_node(data_dir=small_disk / "data")
+    body = {"address": "10.0.0.5", "port": 80, "ttl": 0}
+    assert call(node, "PUT", "/v1/services/web/instances/web-1", body)[0] == 201
+    filler = small_disk / "filler"
+    fill(filler)
+
+    def refused():
+        status, answer = call(node, "PUT", "/v1/kv/big", "v" * 100_000)
+        return status == 503 and answer["error"]
+
+    error = wait_for(refused)
+    assert error["code"] == "no_quorum"
+    assert "disk" in error["message"]
+    assert call(node, "GET", "/v1/kv/big")[0] == 404
+    assert call(node, "GET", "/readyz")[0] == 503
+    assert call(node, "GET", "/healthz")[0] == 200
+    assert call(node, "GET", "/v1/services/web/instances/web-1")[0] == 200
+    assert call(node, "PUT", "/v1/services/web/instances/web-1/heartbeat")[0] == 200
+    assert dig(node, "web.service.callboard.internal", "A") == ["10.0.0.5"]
+    filler.unlink()
+    wait_for(lambda: call(node, "PUT", "/v1/kv/big", "v")[0] == 200)
+    assert call(node, "GET", "/readyz")[0] == 200
