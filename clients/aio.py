@@ -18,7 +18,8 @@ from .errors import CallboardError, NoServerAnswered, TimedOut
 from .following import Following, follow
 from .kv import AsyncKv
 from .registration import AsyncRegistration, made_id
-from .requests import Described, Request
+from .request import Request, duration_s
+from .requests import Described
 from .results import Event, Instance, Instances, Member, Renewal, ServiceSummary, Status
 from .snapshots import AsyncSnapshots
 from .watching import Watch
@@ -40,15 +41,19 @@ class AsyncWatch:
 
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         self._events = events
+        self._reading = asyncio.Lock()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        return await anext(self._events)
+        async with self._reading:
+            return await anext(self._events)
 
     async def close(self) -> None:
-        await self._events.aclose()
+        """Hang up, once a read that was cancelled has left: a running generator refuses."""
+        async with self._reading:
+            await self._events.aclose()
 
 
 class AsyncClient:
@@ -128,7 +133,7 @@ class AsyncClient:
             instance_id=instance_id,
             namespace=namespace,
             check=None if check is None else CheckRunner(check),
-            check_interval_s=max(requests.duration_s(interval, "interval"), CHECK_INTERVAL_S_MIN),
+            check_interval_s=max(duration_s(interval, "interval"), CHECK_INTERVAL_S_MIN),
             timeout_s=self._timeout_s if timeout is None else timeout,
             ended=self._registrations.discard,
         )

@@ -14,10 +14,12 @@ from .attempts import Attempts, Try, Wait
 from .backoff import Backoff
 from .endpoints import Endpoints
 from .errors import CallboardError, OutcomeUnknown, Unavailable, UnexpectedAnswer
-from .requests import Answer, Request, interpret
+from .request import Answer, Request, interpret
 
 CONNECTIONS_MAX: Final = 100
 """Calls of one client that are under way at once; more wait for a connection."""
+STREAMS_UNLIMITED: Final = 0
+"""As many as there are watches and services picked from; aiohttp reads 0 as no limit."""
 SILENCE_S_MAX: Final = 45.0
 """A stream without a byte for so long is taken for dead: servers send a comment every 15 s."""
 
@@ -51,7 +53,7 @@ class Caller:
     def __init__(self, servers: Sequence[str], headers: Mapping[str, str]) -> None:
         self.endpoints = Endpoints(servers)
         self._headers = headers
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
         self._closing = asyncio.Event()
         self._streams: set[aiohttp.ClientResponse] = set()
 
@@ -68,26 +70,26 @@ class Caller:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _session_open(self) -> aiohttp.ClientSession:
+    def _session(self, connections_max: int) -> aiohttp.ClientSession:
+        """Streams have one of their own: a hundred watches must not keep calls waiting."""
         if self.closed:
             raise RuntimeError("this callboard client is closed: make a new one")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+        session = self._sessions.get(connections_max)
+        if session is None:
+            session = self._sessions[connections_max] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=connections_max),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=None),
-                # A snapshot's events are long lines.
-                read_bufsize=2**18,
             )
-        return self._session
+        return session
 
     async def close(self) -> None:
         self._closing.set()
         for stream in self._streams:
             stream.close()  # a session that closes does not wake those who read from it
-        session, self._session = self._session, None
-        if session is not None:
+        while self._sessions:
+            _, session = self._sessions.popitem()
             await session.close()
 
     async def call(
@@ -119,7 +121,9 @@ class Caller:
 
         async def ask(attempt: Try, repeated: bool) -> aiohttp.ClientResponse:
             async with asyncio.timeout(attempt.total_s):
-                response = await self._open(attempt, request, timeout, None, headers)
+                response = await self._open(
+                    attempt, request, timeout, None, headers, STREAMS_UNLIMITED
+                )
                 if response.status == 200:
                     return response
                 async with response:
@@ -144,8 +148,9 @@ class Caller:
         timeout: aiohttp.ClientTimeout,
         payload: Any,
         headers: Mapping[str, str] | None = None,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> _RequestContextManager:
-        return self._session_open().request(
+        return self._session(connections_max).request(
             request.method,
             URL(attempt.server + request.target, encoded=True),
             data=payload,

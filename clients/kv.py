@@ -2,8 +2,8 @@
 
 from typing import Protocol, TypeVar
 
-from . import requests
-from .requests import Request
+from . import kv_requests
+from .request import Request
 from .results import KvPair
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class AsyncKv:
 
     async def get(self, key: str, *, timeout: float | None = None) -> KvPair | None:
         """None when there is no such key."""
-        return await self._call(requests.kv_get(key), timeout)
+        return await self._call(kv_requests.kv_get(key), timeout)
 
     async def put(
         self,
@@ -35,7 +35,7 @@ class AsyncKv:
         timeout: float | None = None,
     ) -> None:
         """Store; with `ttl` (seconds, or "15s") it goes by itself unless it is put again."""
-        await self._call(requests.kv_put(key, value, flags=flags, ttl=ttl), timeout)
+        await self._call(kv_requests.kv_put(key, value, flags=flags, ttl=ttl), timeout)
 
     async def cas(
         self,
@@ -51,7 +51,7 @@ class AsyncKv:
 
         `OutcomeUnknown` when the connection broke: read before you repeat it.
         """
-        request = requests.kv_put(key, value, flags=flags, ttl=ttl, cas=index)
+        request = kv_requests.kv_put(key, value, flags=flags, ttl=ttl, cas=index)
         return await self._call(request, timeout)
 
     async def delete(
@@ -63,14 +63,14 @@ class AsyncKv:
         timeout: float | None = None,
     ) -> bool:
         """False only when `cas` did not hold. `recurse` deletes all that start with `key`."""
-        return await self._call(requests.kv_delete(key, recurse=recurse, cas=cas), timeout)
+        return await self._call(kv_requests.kv_delete(key, recurse=recurse, cas=cas), timeout)
 
     async def list(self, prefix: str = "", *, timeout: float | None = None) -> Pairs:
         """All pairs whose key starts with `prefix`."""
-        return await self._call(requests.kv_list(prefix), timeout)
+        return await self._call(kv_requests.kv_list(prefix), timeout)
 
     async def keys(
         self, prefix: str = "", *, separator: str | None = None, timeout: float | None = None
     ) -> Keys:
         """The keys alone; with `separator` only up to the next one, as a directory listing."""
-        return await self._call(requests.kv_keys(prefix, separator), timeout)
+        return await self._call(kv_requests.kv_keys(prefix, separator), timeout)

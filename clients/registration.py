@@ -13,7 +13,7 @@ from .calling import Caller
 from .checks import CheckRunner, Health
 from .errors import CallboardError, NotFound
 from .renewing import Renewing
-from .requests import Request
+from .request import Request
 from .results import Instance
 from .tasks import cancel_and_wait
 

@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from .errors import UnexpectedAnswer
-from .requests import Request, watch
+from .request import Request
+from .requests import watch
 from .results import DeleteEvent, Event, Instance, PutEvent, SnapshotEvent
 from .sse import EventStream, Message
 

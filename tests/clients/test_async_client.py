@@ -13,6 +13,7 @@ from callboard import (
     NotFound,
     Unavailable,
 )
+from callboard.clients.calling import CONNECTIONS_MAX
 
 
 async def test_a_registration_is_there_inside_the_with_and_gone_behind_it(url):
@@ -335,6 +336,13 @@ async def test_pick_without_any_copy_says_that_no_server_answers(dead):
         for _ in range(2):
             with pytest.raises(NoServerAnswered, match="connection refused"):
                 await board.pick("db")
+
+
+async def test_however_many_watches_leave_room_for_calls(url):
+    async with AsyncClient(url) as board:
+        watches = [board.watch(f"many-{n}") for n in range(CONNECTIONS_MAX + 1)]
+        await asyncio.gather(*map(anext, watches))
+        assert (await board.status()).node == "node-a"
 
 
 async def test_closing_leaves_nothing_behind_and_may_be_repeated(url):

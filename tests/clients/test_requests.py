@@ -14,8 +14,8 @@ from callboard import (
     Unavailable,
     UnexpectedAnswer,
 )
-from callboard.clients import requests
-from callboard.clients.requests import Answer, interpret
+from callboard.clients import kv_requests, request, requests
+from callboard.clients.request import Answer, interpret
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,7 +59,7 @@ def test_wrong_arguments_are_named(arguments, field):
 
 @given(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])))
 def test_a_key_stays_one_path_whatever_is_in_it(key):
-    path = requests.kv_get(key).path
+    path = kv_requests.kv_get(key).path
     assert path.isascii()
     assert path.startswith("/v1/kv/")
     assert not {".", ".."} & set(path.split("/"))
@@ -98,22 +98,22 @@ def test_retry_after_is_read_and_bounded():
     assert caught.value.retry_after_s == 2
     with pytest.raises(Unavailable) as caught:
         interpret(requests.services(), answer(503, problem("x"), **{"Retry-After": "99999"}))
-    assert caught.value.retry_after_s == requests.RETRY_AFTER_S_MAX
+    assert caught.value.retry_after_s == request.RETRY_AFTER_S_MAX
 
 
 @given(st.integers(200, 599), st.binary(max_size=50), st.text(max_size=10))
 def test_no_answer_ends_in_anything_but_a_result_or_our_error(status, body, retry):
-    for request in (
+    for each in (
         requests.services(),
         requests.instances("web"),
-        requests.kv_get("k"),
-        requests.kv_put("k", b""),
+        kv_requests.kv_get("k"),
+        kv_requests.kv_put("k", b""),
         requests.status(),
         requests.members(),
         requests.heartbeat("web", "web-1"),
     ):
         with contextlib.suppress(CallboardError):
-            interpret(request, Answer(status, {"Retry-After": retry}, body))
+            interpret(each, Answer(status, {"Retry-After": retry}, body))
 
 
 def test_a_delete_that_was_repeated_takes_missing_for_done():
@@ -124,21 +124,21 @@ def test_a_delete_that_was_repeated_takes_missing_for_done():
 
 
 def test_only_what_compares_or_restores_is_not_repeatable():
-    assert not requests.kv_put("k", b"", cas=1).repeatable
-    assert not requests.kv_delete("k", cas=1).repeatable
+    assert not kv_requests.kv_put("k", b"", cas=1).repeatable
+    assert not kv_requests.kv_delete("k", cas=1).repeatable
     assert not requests.restore_snapshot().repeatable
-    assert requests.kv_put("k", b"").repeatable
+    assert kv_requests.kv_put("k", b"").repeatable
     assert requests.put_instance("web", "web-1").repeatable
     assert requests.heartbeat("web", "web-1").repeatable
 
 
 def test_consuls_pairs_are_decoded_and_a_missing_key_is_none():
     pair = {"Key": "k", "Value": "YQ==", "Flags": 3, "CreateIndex": 1, "ModifyIndex": 2}
-    found = interpret(requests.kv_get("k"), answer(200, [{**pair, "LockIndex": 0}]))
+    found = interpret(kv_requests.kv_get("k"), answer(200, [{**pair, "LockIndex": 0}]))
     assert (found.key, found.value, found.flags, found.create_index, found.index) == (
         "k", b"a", 3, 1, 2,
     )  # fmt: skip
-    empty = interpret(requests.kv_list(""), answer(200, [{**pair, "Value": None}]))
+    empty = interpret(kv_requests.kv_list(""), answer(200, [{**pair, "Value": None}]))
     assert empty[0].value == b""
-    assert interpret(requests.kv_get("k"), answer(404)) is None
-    assert interpret(requests.kv_list("k"), answer(404)) == []
+    assert interpret(kv_requests.kv_get("k"), answer(404)) is None
+    assert interpret(kv_requests.kv_list("k"), answer(404)) == []
