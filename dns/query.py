@@ -99,10 +99,17 @@ def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
         and additionals == (edns is not None)
         and offset == len(data)
         and not flags & ~(wire.FLAG_RD | wire.FLAG_AD | wire.FLAG_CD)
+        and not (edns is not None and _folds(edns.size_bytes))
     )
     return Query(
         flags, data[wire.HEADER_BYTES : end_of_question], labels, qtype, qclass, edns, plain
     )
+
+
+def _folds(size_bytes: int) -> bool:
+    """Whether another size looks the same once the packet is in lower case, and limits the
+    reply differently: such a packet must not share an entry of the cache with its double."""
+    return size_bytes < wire.UDP_BYTES_MAX and bytes((size_bytes & 0xFF,)).isalpha()
 
 
 def _question_name(data: bytes) -> tuple[tuple[bytes, ...], int]:

@@ -1,5 +1,7 @@
 """The cache of compiled replies: bounded, and never out of date."""
 
+import dns.flags
+import dns.message
 import pytest
 from callboard.dns.cache import Origin, ReplyCache
 
@@ -70,3 +72,18 @@ def test_random_letter_case_is_one_entry(board):
     for name in ("web.service", "WEB.service", "wEb.SERVICE", "web.SERVICE"):
         board.ask(name)
     assert len(board.responder.udp) == 1
+
+
+@pytest.mark.parametrize("first", [0x0261, 0x0241])
+def test_sizes_that_fold_to_the_same_bytes_limit_their_own_replies(board, first):
+    """577 and 609 are "A" and "a" behind the same byte: the cache's key is in lower case."""
+    for number in range(33):
+        board.register(id=f"i{number}", address=f"10.0.0.{number}")
+    other = first ^ 0x20
+    for size in (first, other, first, other):
+        query = dns.message.make_query(
+            "web.service.callboard.internal", "A", use_edns=0, payload=size
+        )
+        reply = board.raw(query.to_wire())
+        assert len(reply) <= size
+        assert bool(dns.message.from_wire(reply).flags & dns.flags.TC) == (size == 0x0241)
