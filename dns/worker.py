@@ -173,8 +173,9 @@ def _die_with(parent: int) -> None:
 
 def main(arguments: list[str]) -> None:
     feed, udp, tcp, parent = map(int, arguments)
-    # Ctrl-C goes to the whole group: the registry process decides when we stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and service managers signal the whole group: the node decides when we stop.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s %(levelname)s dns worker: %(message)s")
     _die_with(parent)
     sockets = [socket.socket(fileno=fd) for fd in (feed, udp, tcp)]

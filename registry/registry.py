@@ -352,7 +352,9 @@ class Registry:
             self._closing = True
             for _, future in self._unshown:
                 if not future.done():
-                    future.set_exception(Unavailable("shutting_down", "this node is stopping"))
+                    # Committed, only not shown here any more: "refused" would be a lie.
+                    text = "the write was accepted while this node stopped: read it back"
+                    future.set_exception(Unavailable("outcome_unknown", text))
 
     def _show(self, changes: Sequence[Change]) -> None:
         self._board.apply(changes, self._clock())
