@@ -1,17 +1,8 @@
-"""Answers as JSON, exactly as the contract shows them, and the responses that carry them."""
-
-from typing import Any, Final
+"""Instances and renewals as JSON, exactly as the contract shows them."""
 
 import msgspec
-from aiohttp import web
 
-from ..registry import HANDED_OUT, Listed, Port, Registry, Status
-
-JSON: Final = "application/json"
-SERVER: Final = "callboard"
-"""Which version runs is in `/v1/status`, for those who may ask there."""
-
-encode: Final = msgspec.json.Encoder().encode
+from ..registry import HANDED_OUT, Listed, Port, Status
 
 
 class PortAnswer(msgspec.Struct):
@@ -87,31 +78,6 @@ def seconds(value: float) -> float | int:
     """To the millisecond, and without a fraction when there is none."""
     rounded = round(value, 3)
     return int(rounded) if rounded == int(rounded) else rounded
-
-
-def headers(registry: Registry, content_type: str | None = JSON) -> dict[str, str]:
-    """What every answer carries."""
-    made = {
-        "X-Callboard-Index": str(registry.index),
-        "X-Callboard-Staleness-Ms": f"{registry.staleness_ms():.0f}",
-        "Server": SERVER,
-    }
-    if content_type is not None:
-        made["Content-Type"] = content_type
-    return made
-
-
-def answer(
-    registry: Registry, value: Any, status: int = 200, extra: dict[str, str] | None = None
-) -> web.Response:
-    made = headers(registry)
-    if extra:
-        made.update(extra)
-    return web.Response(body=encode(value), status=status, headers=made)
-
-
-def no_content(registry: Registry) -> web.Response:
-    return web.Response(status=204, headers=headers(registry, None))
 
 
 def _ports(ports: dict[str, Port]) -> dict[str, PortAnswer]:

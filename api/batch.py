@@ -1,12 +1,11 @@
 """Many operations in one call: read one by one, committed together, answered in order."""
 
-import secrets
 from typing import Final
 
 import msgspec
-from aiohttp import web
 
 from ..registry import (
+    DEFAULT_NAMESPACE,
     BatchOperation,
     BatchResult,
     Deregister,
@@ -17,7 +16,7 @@ from ..registry import (
     RegistryError,
     Renewal,
 )
-from .answers import InstanceAnswer, RenewalAnswer, answer, instance_answer, renewal_answer
+from .answers import InstanceAnswer, RenewalAnswer, instance_answer, renewal_answer
 from .call import Call
 from .errors import ApiError, ErrorDetail, body_of, from_registry, unknown_instance
 from .inputs import (
@@ -26,11 +25,12 @@ from .inputs import (
     HeartbeatOperation,
     Operation,
     RegisterOperation,
-    checked_names,
+    checked_name,
     instance_of,
 )
-from .instances import ID_BYTES
+from .instances import made_id
 from .problems import problem_of
+from .responses import Response, answer
 
 BATCH_BYTES_MAX: Final = 16 * 2**20
 """1,000 registrations of 16 KiB; whoever registers larger ones sends fewer at a time."""
@@ -52,7 +52,7 @@ class BatchAnswer(msgspec.Struct):
     results: list[OperationAnswer]
 
 
-async def batch(call: Call) -> web.Response:
+async def batch(call: Call) -> Response:
     body = await call.json(_body, BATCH_BYTES_MAX)
     reader = _Reader(call)
     read: list[BatchOperation | ApiError] = [
@@ -61,8 +61,8 @@ async def batch(call: Call) -> web.Response:
     wanted = [operation for operation in read if not isinstance(operation, ApiError)]
     results = iter(await call.registry.batch(wanted))
     answers = [
-        _refused(item) if isinstance(item, ApiError) else _done(item, next(results))
-        for item in read
+        _refused(item) if isinstance(item, ApiError) else _done(item, next(results), position)
+        for position, item in enumerate(read)
     ]
     return answer(call.registry, BatchAnswer(answers))
 
@@ -78,10 +78,9 @@ class _Reader:
         try:
             return self._read(_operation.decode(raw))
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            return problem_of(error, f"operations[{position}]")
+            return problem_of(error, raw, f"operations[{position}]")
         except ApiError as error:
-            error.field = f"operations[{position}].{error.field}"
-            return error
+            return _within(error, position)
 
     def _read(self, operation: Operation) -> BatchOperation:
         if isinstance(operation, RegisterOperation):
@@ -97,10 +96,8 @@ class _Reader:
 
     def _register(self, operation: RegisterOperation) -> Register:
         service = operation.service or ""
-        instance_id = operation.id
-        if instance_id is None:
-            instance_id = f"{service[:40]}-{secrets.token_hex(ID_BYTES)}"
-        namespace = operation.namespace or "default"
+        instance_id = made_id(service) if operation.id is None else operation.id
+        namespace = operation.namespace or DEFAULT_NAMESPACE
         _check(service, instance_id, namespace)
         return Register(
             instance_of(
@@ -115,12 +112,17 @@ class _Reader:
 
 
 def _check(service: str, instance_id: str, namespace: str) -> None:
-    wrong = checked_names(service, instance_id, namespace)
-    if wrong is not None:
-        raise wrong
+    checked_name("service", service)
+    checked_name("id", instance_id)
+    checked_name("namespace", namespace)
 
 
-def _done(operation: BatchOperation, result: BatchResult) -> OperationAnswer:
+def _within(error: ApiError, position: int) -> ApiError:
+    error.field = f"operations[{position}].{error.field}" if error.field else None
+    return error
+
+
+def _done(operation: BatchOperation, result: BatchResult, position: int) -> OperationAnswer:
     match result:
         case Registered():
             status = 201 if result.created else 200
@@ -128,7 +130,7 @@ def _done(operation: BatchOperation, result: BatchResult) -> OperationAnswer:
         case Renewal():
             return OperationAnswer(200, renewal=renewal_answer(*result))
         case RegistryError():
-            return _refused(from_registry(result))
+            return _refused(_within(from_registry(result), position))
         case True:
             return OperationAnswer(204)
         case _:

@@ -2,20 +2,21 @@
 
 import asyncio
 import ipaddress
-from functools import cached_property
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
-from ..registry import DEFAULT_NAMESPACE, InstanceName, Registry, Topic, is_name
-from .durations import parse_duration_s
-from .errors import ApiError, invalid
+from ..durations import parse_duration_s
+from ..registry import DEFAULT_NAMESPACE, InstanceName, Registry, Topic
+from .connections import Connection
+from .errors import ApiError, invalid, retry_later
+from .inputs import checked_name
 from .metrics import Metrics
 from .problems import problem_of
 
-BODY_S: Final = 30.0
+BODY_S_MAX: Final = 30.0
 """How long a client may take to send a body: 512 KiB at a modem's speed."""
 WAIT_S_DEFAULT: Final = 300.0
 WAIT_S_MAX: Final = 600.0
@@ -25,39 +26,46 @@ STALENESS_MS_MAX: Final = 5000.0
 QUERY_PARAMETERS_MAX: Final = 200
 INDEX_MAX: Final = 2**63 - 1
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_JSON_TYPES: Final = frozenset(
+    # What `curl -d` says of its own accord is taken for what its user means.
+    ("", "application/json", "application/x-www-form-urlencoded", "application/octet-stream")
+)
+
 Body = TypeVar("Body")
+Query = dict[str, list[str]]
 
 
 class Call:
-    """Handlers take one of these and return a response, or raise `ApiError`."""
+    """Handlers take one of these and return a response, or raise `ApiError`.
+
+    `answering` is set once a streamed answer has begun: what fails after that can only cut it.
+    """
+
+    __slots__ = ("_query", "_query_text", "answering", "metrics", "parts", "registry", "request")
 
     def __init__(
-        self, request: web.BaseRequest, registry: Registry, metrics: Metrics, parts: list[str]
+        self,
+        request: web.BaseRequest,
+        registry: Registry,
+        metrics: Metrics,
+        parts: list[str],
+        query_text: str,
     ) -> None:
         self.request = request
         self.registry = registry
         self.metrics = metrics
         self.parts = parts
+        self.answering = False
+        self._query_text = query_text
+        self._query: Query | None = None
 
-    @cached_property
-    def query(self) -> dict[str, list[str]]:
+    @property
+    def query(self) -> Query:
         """Query parameters with all their values; a flag without a value has an empty one."""
-        _, _, text = self.request.raw_path.partition("?")
-        found: dict[str, list[str]] = {}
-        if not text:
-            return found
-        try:
-            pairs = parse_qsl(
-                text,
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=QUERY_PARAMETERS_MAX,
-            )
-        except ValueError as error:
-            raise invalid("query", f"the query cannot be read: {error}") from error
-        for name, value in pairs:
-            found.setdefault(name, []).append(value)
-        return found
+        if self._query is None:
+            self._query = _parsed(self._query_text) if self._query_text else {}
+        return self._query
 
     def parameter(self, name: str) -> str | None:
         values = self.query.get(name)
@@ -108,40 +116,57 @@ class Call:
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         return str(mapped or address)
 
-    async def bytes(self, limit_bytes: int) -> bytes:
-        """The whole body, which may not be larger than `limit_bytes`."""
-        length = self.request.content_length
+    def expect_body(self) -> None:
+        """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1)."""
+        if self.request.headers.get("Expect", "").lower() == "100-continue":
+            transport = self.request.transport
+            if transport is not None and not self.request.content.is_eof():
+                transport.write(_CONTINUE)
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """The whole body; refused as soon as it is known to be larger than `limit_bytes`."""
+        request = self.request
+        length = request.content_length
         if length is not None and length > limit_bytes:
             raise _too_large(limit_bytes)
-        try:
-            # Most bodies are here already with their headers, and a timer costs as much as
-            # everything else about them.
-            if self.request.content.is_eof():
-                body = self.request.content.read_nowait()
-            else:
-                async with asyncio.timeout(BODY_S):
-                    body = await self.request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            raise _too_large(limit_bytes) from error
-        except TimeoutError as error:
-            raise ApiError(
-                408,
-                "timeout",
-                f"the body was not here after {BODY_S:.0f} s; send it again",
-                headers={"Connection": "close"},
-            ) from error
+        content = request.content
+        # Most bodies are here already with their headers, and a timer costs as much as
+        # everything else about them.
+        if content.is_eof():
+            body: bytes = content.read_nowait()
+        else:
+            self.expect_body()
+            body = await self._arriving(limit_bytes)
         if len(body) > limit_bytes:
             raise _too_large(limit_bytes)
         return body
 
+    async def _arriving(self, limit_bytes: int) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_S_MAX):
+                while chunk := await self.request.content.readany():
+                    body += chunk
+                    if len(body) > limit_bytes:
+                        raise _too_large(limit_bytes)
+        except TimeoutError as error:
+            raise late(f"the body was not here after {BODY_S_MAX:.0f} s; send it again") from error
+        except web.RequestPayloadError as error:
+            raise invalid("body", f"the body breaks off: {error}") from error
+        return bytes(body)
+
     async def json(self, decoder: msgspec.json.Decoder[Body], limit_bytes: int) -> Body:
         """The body as `decoder` reads it; `ApiError` names what is wrong."""
-        _check_media_type(self.request.headers.get("Content-Type"))
-        body = await self.bytes(limit_bytes)
+        stated = self.request.headers
+        if (media_type := stated.get("Content-Type", "")) != "application/json":
+            _check_media_type(media_type)
+        if "Content-Encoding" in stated:
+            raise _unsupported("a body with Content-Encoding is not taken: send it as it is")
+        body = await self.body(limit_bytes)
         try:
             return decoder.decode(body or b"{}")
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise problem_of(error) from error
+            raise problem_of(error, body) from error
 
     async def consistent(self) -> None:
         """Wait for what `?consistency` asks for before anything is read."""
@@ -151,51 +176,72 @@ class Call:
         elif wanted == "default":
             staleness_ms = self.registry.staleness_ms()
             if staleness_ms > STALENESS_MS_MAX:
-                raise ApiError(
-                    503,
+                raise retry_later(
                     "too_stale",
                     f"nothing was heard from the engine for {staleness_ms / 1000:.1f} s;"
                     " ask with ?consistency=stale for what this node has",
-                    headers={"Retry-After": "1"},
                 )
         elif wanted != "stale":
             raise invalid("consistency", f"{wanted[:40]!r}: write default, strong or stale")
 
     async def ready_to_read(self, topic: Topic) -> None:
         """Before a read of `topic`: its consistency, and with `?index` the wait for a change."""
-        if self.query:
-            index = self.number("index")
-            wait_s = self.duration_s("wait")
+        if not self._query_text:
             await self.consistent()
-            if index:
-                wait_s = WAIT_S_DEFAULT if wait_s is None else min(wait_s, WAIT_S_MAX)
+            return
+        index = self.number("index")
+        wait_s = self.duration_s("wait")
+        await self.consistent()
+        if index:
+            wait_s = WAIT_S_DEFAULT if wait_s is None else min(wait_s, WAIT_S_MAX)
+            with self.abandoned_with_connection():
                 await self.registry.wait_past(topic, index, wait_s)
-        else:
-            await self.consistent()
+
+    def abandoned_with_connection(self) -> "Abandoned":
+        """While waiting for something that only the client wants: a client that goes ends it."""
+        return Abandoned(self.request)
 
 
-def checked_name(field: str, name: str) -> str:
-    if not is_name(name):
-        raise invalid(
-            field,
-            f"{name[:80]!r} is no {field}: write 1 to 63 letters, digits, '-' and '_', the first"
-            " and the last a letter or digit",
+class Abandoned:
+    """Cancels the task that is inside when the connection is lost."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        assert isinstance(request.protocol, Connection)
+        self._connection = request.protocol
+
+    def __enter__(self) -> None:
+        self._connection.abandon = asyncio.current_task()
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.abandon = None
+
+
+def late(message: str) -> ApiError:
+    """For a client that does not send what it announced; the connection is of no more use."""
+    return ApiError(408, "timeout", message, close=True)
+
+
+def _parsed(text: str) -> Query:
+    found: Query = {}
+    try:
+        pairs = parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_PARAMETERS_MAX
         )
-    return name
+    except ValueError as error:
+        raise invalid("query", f"the query cannot be read: {error}") from error
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
 
 
-def _check_media_type(content_type: str | None) -> None:
-    # What `curl -d` says of its own accord is taken for what its user means.
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    if media_type in ("", "application/json", "application/x-www-form-urlencoded", "text/json"):
-        return
-    if media_type.endswith("+json") or media_type == "application/octet-stream":
-        return
-    raise ApiError(
-        415,
-        "unsupported_media_type",
-        f"{media_type[:80]!r} is not JSON: send Content-Type: application/json",
-    )
+def _check_media_type(content_type: str) -> None:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in _JSON_TYPES and not media_type.endswith(("+json", "/json")):
+        raise _unsupported(f"{media_type[:80]!r} is not JSON: send Content-Type: application/json")
+
+
+def _unsupported(message: str) -> ApiError:
+    return ApiError(415, "unsupported_media_type", message)
 
 
 def _too_large(limit_bytes: int) -> ApiError:

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from .answers import SERVER, encode
+from ..registry import Registry
 from .errors import ApiError, body_of
+from .responses import JSON, encode, headers
 
 CONNECTIONS_MAX: Final = 10_000
 """At some 10 KB each; one for every instance of a large site that keeps its connection open."""
@@ -18,8 +20,8 @@ FIRST_HEADER_S: Final = 10.0
 """How long a new connection may take to say what it wants (slow loris)."""
 HEADER_LINE_BYTES_MAX: Final = 8190
 HEADERS_MAX: Final = 64
-BODY_BYTES_MAX: Final = 16 * 2**20
-"""The largest any call takes whole; most take far less. Snapshots are streamed to a file."""
+
+Handler = Callable[[web.BaseRequest], Awaitable[Any]]
 
 _log: Final = logging.getLogger("callboard.api")
 
@@ -27,10 +29,9 @@ _log: Final = logging.getLogger("callboard.api")
 class BoundedServer(web.Server):
     """aiohttp's low-level server with our limits."""
 
-    def __init__(self, handler: Any) -> None:
+    def __init__(self, handler: Handler, registry: Registry) -> None:
         super().__init__(
             handler,
-            request_factory=_request,
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
             max_line_size=HEADER_LINE_BYTES_MAX,
@@ -38,24 +39,37 @@ class BoundedServer(web.Server):
             max_headers=HEADERS_MAX,
             auto_decompress=False,
         )
+        self.registry = registry
+        self.first_header_s = FIRST_HEADER_S
+        self.connections_max = CONNECTIONS_MAX
 
-    def __call__(self) -> "_Connection":
-        return _Connection(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> "Connection":
+        return Connection(self, loop=self._loop, **self._kwargs)
 
 
-class _Connection(RequestHandler):
-    __slots__ = ("_first_header",)
+class Connection(RequestHandler):
+    """`abandon` is a task that only the client is waiting for: it ends with the connection."""
+
+    __slots__ = ("_first_header", "_server", "abandon")
+
+    def __init__(self, server: BoundedServer, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self.abandon: asyncio.Task[Any] | None = None
+        self._server = server
+        self._first_header: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self._manager is not None
-        self._first_header = self._loop.call_later(FIRST_HEADER_S, self._said_nothing)
-        if len(self._manager.connections) > CONNECTIONS_MAX:
-            _log.warning("refused a connection: %d are open", CONNECTIONS_MAX)
+        self._first_header = self._loop.call_later(self._server.first_header_s, self._said_nothing)
+        if len(self._server.connections) > self._server.connections_max:
+            _log.warning("refused a connection: %d are open", self._server.connections_max)
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._first_header.cancel()
+        if self._first_header is not None:
+            self._first_header.cancel()
+        if self.abandon is not None:
+            self.abandon.cancel()
         super().connection_lost(exc)
 
     def _said_nothing(self) -> None:
@@ -74,18 +88,10 @@ class _Connection(RequestHandler):
             _log.error("answering failed", exc_info=exc)
         text = (message or "").strip().partition("\n")[0] or "this is no HTTP request"
         code = "bad_request" if status < 500 else "internal"
-        error = ApiError(status, code, text)
         response = web.Response(
-            body=encode(body_of(error)),
+            body=encode(body_of(ApiError(status, code, text))),
             status=status,
-            headers={"Content-Type": "application/json", "Server": SERVER},
+            headers=headers(self._server.registry, JSON),
         )
         response.force_close()
         return response
-
-
-def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(
-        message, payload, protocol, writer, task, loop, client_max_size=BODY_BYTES_MAX
-    )

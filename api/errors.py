@@ -11,7 +11,10 @@ RETRY_AFTER_S: Final = 1
 
 
 class ApiError(Exception):
-    """One refused call: the HTTP status and the three parts of the error body."""
+    """One refused call: the HTTP status and the three parts of the error body.
+
+    `close`: the connection is of no more use after it.
+    """
 
     def __init__(
         self,
@@ -20,6 +23,8 @@ class ApiError(Exception):
         message: str,
         field: str | None = None,
         headers: dict[str, str] | None = None,
+        *,
+        close: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -27,6 +32,7 @@ class ApiError(Exception):
         self.message = message
         self.field = field
         self.headers = headers or {}
+        self.close = close
 
 
 class ErrorDetail(msgspec.Struct, omit_defaults=True):
@@ -45,6 +51,11 @@ def invalid(field: str, message: str) -> ApiError:
     return ApiError(400, "invalid_input", message, field)
 
 
+def retry_later(code: str, message: str, *, close: bool = False) -> ApiError:
+    """This node cannot now; soon, or another node, may."""
+    return ApiError(503, code, message, headers={"Retry-After": str(RETRY_AFTER_S)}, close=close)
+
+
 def unknown_instance(service: str, instance_id: str) -> ApiError:
     return ApiError(
         404, "unknown_instance", f"{service}/{instance_id} is not registered: register it (again)"
@@ -59,8 +70,7 @@ def from_registry(error: RegistryError) -> ApiError:
         case InvalidInput():
             return invalid(error.field, error.message)
         case Unavailable():
-            retry = {"Retry-After": str(RETRY_AFTER_S)}
-            return ApiError(503, error.code, error.message, headers=retry)
+            return retry_later(error.code, error.message)
         case Unsupported():
             return ApiError(409, "stands_alone", error.message)
         case _:

@@ -3,16 +3,16 @@
 from typing import Final
 
 import msgspec
-from aiohttp import web
 
 from ..registry import InstanceName
-from .answers import answer
 from .call import Call
 from .inputs import HeartbeatsBody, RenewedName
+from .responses import Response, answer
 
 HEARTBEATS_BYTES_MAX: Final = 4 * 2**20
 """10,000 instances with names of full length in namespaces of full length, twice over."""
 
+_NOBODY: Final = InstanceName("", "", "")
 _body: Final = msgspec.json.Decoder(HeartbeatsBody)
 
 
@@ -23,15 +23,18 @@ class HeartbeatsAnswer(msgspec.Struct):
     unknown: list[RenewedName]
 
 
-async def renew_many(call: Call) -> web.Response:
+async def renew_many(call: Call) -> Response:
     body = await call.json(_body, HEARTBEATS_BYTES_MAX)
-    names = [
-        # Names that could never have been registered are unknown like any other.
-        InstanceName(named.namespace.lower(), named.service.lower(), named.id.lower())
-        for named in body.instances
-    ]
-    unknown = call.registry.renew(names)
+    unknown = call.registry.renew([_name(named) for named in body.instances])
     shown = HeartbeatsAnswer(
-        len(names) - len(unknown), [body.instances[position] for position in unknown]
+        len(body.instances) - len(unknown), [body.instances[position] for position in unknown]
     )
     return answer(call.registry, shown)
+
+
+def _name(named: RenewedName) -> InstanceName:
+    """Names that could never have been registered are unknown like any other."""
+    service, instance_id, namespace = named.service, named.id, named.namespace
+    if not (service.isascii() and instance_id.isascii() and namespace.isascii()):
+        return _NOBODY
+    return InstanceName(namespace.lower(), service.lower(), instance_id.lower())

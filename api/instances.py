@@ -7,19 +7,12 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from ..registry import Heartbeat, Listed, ServiceTopic
-from .answers import (
-    answer,
-    encode,
-    headers,
-    instance_answer,
-    is_handed_out,
-    no_content,
-    renewal_answer,
-)
-from .call import Call, checked_name
+from ..registry import DEFAULT_NAMESPACE, Heartbeat, Listed, ServiceTopic
+from .answers import instance_answer, is_handed_out, renewal_answer
+from .call import Call
 from .errors import unknown_instance
-from .inputs import HeartbeatBody, InstanceBody, agree, instance_of
+from .inputs import HeartbeatBody, InstanceBody, agree, checked_name, instance_of
+from .responses import Response, answer, encode, no_content
 from .streaming import stream
 
 REGISTRATION_BYTES_MAX: Final = 64 * 1024
@@ -33,35 +26,38 @@ _instance_body: Final = msgspec.json.Decoder(InstanceBody)
 _heartbeat_body: Final = msgspec.json.Decoder(HeartbeatBody)
 
 
-async def register(call: Call) -> web.Response:
+async def register(call: Call) -> Response:
     service, instance_id = call.parts
     checked_name("service", service)
     checked_name("id", instance_id)
     body = await call.json(_instance_body, REGISTRATION_BYTES_MAX)
-    agree("id", body.id, instance_id)
+    if body.id is not None:
+        agree("id", body.id, instance_id)
     return await _register(call, body, service, instance_id)
 
 
-async def register_with_made_id(call: Call) -> web.Response:
+async def register_with_made_id(call: Call) -> Response:
     service = checked_name("service", call.parts[0])
     body = await call.json(_instance_body, REGISTRATION_BYTES_MAX)
-    made = body.id is None
-    instance_id = f"{service[:40]}-{secrets.token_hex(ID_BYTES)}" if made else body.id
-    assert instance_id is not None
-    checked_name("id", instance_id)
+    instance_id = made_id(service) if body.id is None else checked_name("id", body.id)
     return await _register(call, body, service, instance_id, locate=True)
+
+
+def made_id(service: str) -> str:
+    """For an instance that came without one."""
+    return f"{service[:40]}-{secrets.token_hex(ID_BYTES)}"
 
 
 async def _register(
     call: Call, body: InstanceBody, service: str, instance_id: str, *, locate: bool = False
-) -> web.Response:
-    agree("service", body.service, service)
-    asked = call.parameter("namespace") if call.query else None
-    if asked is not None:
-        agree("namespace", body.namespace, asked)
-    namespace = asked or body.namespace or "default"
-    if namespace != "default":
+) -> Response:
+    if body.service is not None:
+        agree("service", body.service, service)
+    namespace = call.parameter("namespace") or body.namespace or DEFAULT_NAMESPACE
+    if namespace is not DEFAULT_NAMESPACE:
         checked_name("namespace", namespace)
+        if body.namespace is not None:
+            agree("namespace", body.namespace, namespace)
     instance = instance_of(
         body,
         service=service,
@@ -74,12 +70,12 @@ async def _register(
     shown = instance_answer(registered.listed)
     extra = None
     if locate:
-        query = "" if namespace == "default" else f"?namespace={namespace}"
+        query = "" if namespace == DEFAULT_NAMESPACE else f"?namespace={namespace}"
         extra = {"Location": f"/v1/services/{shown.service}/instances/{shown.id}{query}"}
     return answer(call.registry, shown, 201 if registered.created else 200, extra)
 
 
-async def renew(call: Call) -> web.Response:
+async def renew(call: Call) -> Response:
     name = call.instance_name
     body = await call.json(_heartbeat_body, HEARTBEAT_BYTES_MAX)
     renewal = await call.registry.heartbeat(Heartbeat(name, body.status, body.output))
@@ -88,13 +84,13 @@ async def renew(call: Call) -> web.Response:
     return answer(call.registry, renewal_answer(*renewal))
 
 
-async def deregister(call: Call) -> web.Response:
+async def deregister(call: Call) -> Response:
     if not await call.registry.deregister(call.instance_name):
         raise unknown_instance(*call.parts)
     return no_content(call.registry)
 
 
-async def one(call: Call) -> web.Response:
+async def one(call: Call) -> Response:
     name = call.instance_name
     await call.ready_to_read(ServiceTopic(name.namespace, name.service))
     listed = call.registry.instance(name)
@@ -103,7 +99,7 @@ async def one(call: Call) -> web.Response:
     return answer(call.registry, instance_answer(listed))
 
 
-async def of_service(call: Call) -> web.StreamResponse:
+async def of_service(call: Call) -> Response | web.StreamResponse:
     """The instances of a service that pass every filter; of an unknown service, none."""
     service = checked_name("service", call.parts[0])
     topic = ServiceTopic(call.namespace.lower(), service.lower())
@@ -113,7 +109,7 @@ async def of_service(call: Call) -> web.StreamResponse:
     first = _page(next(pages, []), wanted)
     if (second := next(pages, None)) is None:
         body = b"".join((b'{"instances":[', first, b"]}"))
-        return web.Response(body=body, headers=headers(call.registry))
+        return Response(call.registry, body)
 
     def parts() -> Iterator[bytes]:
         yield first

@@ -7,10 +7,10 @@ import msgspec
 from aiohttp import web
 
 from ..registry import KvPair, KvTopic
-from .answers import answer, encode, headers
 from .call import Call
 from .errors import ApiError, invalid
 from .inputs import checked_ttl_s
+from .responses import Response, answer, encode
 from .streaming import stream
 
 KEY_BYTES_MAX: Final = 512
@@ -31,7 +31,7 @@ class KvAnswer(msgspec.Struct, rename="pascal"):
     modify_index: int
 
 
-async def get(call: Call) -> web.StreamResponse:
+async def get(call: Call) -> Response | web.StreamResponse:
     recurse, keys = call.flag("recurse"), call.flag("keys")
     key = _key(call, may_be_empty=recurse or keys)
     await call.ready_to_read(KvTopic(key, recurse=recurse or keys))
@@ -43,18 +43,19 @@ async def get(call: Call) -> web.StreamResponse:
     if pair is None:
         raise _unknown(key)
     if call.flag("raw"):
-        made = headers(call.registry, "application/octet-stream")
-        made["X-Content-Type-Options"] = "nosniff"
-        return web.Response(body=pair.value, headers=made)
+        # Never a page of somebody's making under this origin.
+        guard = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
+        binary = "application/octet-stream"
+        return Response(call.registry, pair.value, content_type=binary, extra=guard)
     return answer(call.registry, [_shown(pair)])
 
 
-async def put(call: Call) -> web.Response:
+async def put(call: Call) -> Response:
     key = _key(call)
     ttl = call.parameter("ttl")
     stored = await call.registry.kv_put(
         key,
-        await call.bytes(VALUE_BYTES_MAX),
+        await call.body(VALUE_BYTES_MAX),
         flags=call.number("flags", FLAGS_MAX) or 0,
         cas=call.number("cas"),
         ttl_s=None if ttl is None else checked_ttl_s(ttl),
@@ -62,7 +63,7 @@ async def put(call: Call) -> web.Response:
     return answer(call.registry, stored)
 
 
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call) -> Response:
     recurse = call.flag("recurse")
     key = _key(call, may_be_empty=recurse)
     if recurse:
@@ -71,7 +72,7 @@ async def delete(call: Call) -> web.Response:
     return answer(call.registry, await call.registry.kv_delete(key, cas=call.number("cas")))
 
 
-def _keys(call: Call, prefix: str) -> web.Response:
+def _keys(call: Call, prefix: str) -> Response:
     found = call.registry.kv_keys(prefix)
     separator = call.parameter("separator")
     if separator:

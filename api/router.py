@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
+from unicodedata import category
 from urllib.parse import unquote
 
 SEGMENTS_MAX: Final = 128
@@ -62,22 +63,23 @@ class Router:
             node.routes[route.method] = route
 
     def find(self, method: str, path: str) -> Found | WrongMethod | None:
-        """Raises `ValueError` for a path whose percent-encoding is no UTF-8."""
+        """Raises `ValueError` for a path that is no UTF-8 or holds control characters."""
+        encoded = "%" in path or not path.isascii()
         parts: list[str] = []
         node = self._root
         segments = path.split("/", SEGMENTS_MAX)
         for position in range(1, len(segments)):
             segment = segments[position]
             below = node.literals.get(segment)
-            if below is None and node.rest is not None:
-                parts.append(_decoded("/".join(segments[position:])))
-                below = node.rest
-                return _among(below, method, parts)
             if below is None:
-                if node.any is None or not segment:
-                    return None
-                parts.append(_decoded(segment))
+                if node.rest is not None:
+                    segment = "/".join(segments[position:])
+                    parts.append(_decoded(segment) if encoded else segment)
+                    return _among(node.rest, method, parts)
                 below = node.any
+                if below is None or not segment:
+                    return None
+                parts.append(_decoded(segment) if encoded else segment)
             node = below
         return _among(node, method, parts)
 
@@ -106,4 +108,8 @@ def _among(node: _Node, method: str, parts: list[str]) -> Found | WrongMethod | 
 
 
 def _decoded(text: str) -> str:
-    return unquote(text, errors="strict") if "%" in text else text
+    decoded = unquote(text, errors="strict")
+    decoded.encode()  # aiohttp hands bytes that are no UTF-8 along as surrogates
+    if any(category(char) == "Cc" for char in decoded):
+        raise ValueError("it holds control characters")
+    return decoded

@@ -4,18 +4,16 @@ from typing import Any, Final
 
 from .answers import InstanceAnswer, InstancesAnswer, RenewalAnswer
 from .batch import BatchAnswer, batch
-from .call import Call
 from .cluster import MembersAnswer, add_member, list_members, remove_member, transfer
 from .heartbeats import HeartbeatsAnswer, renew_many
 from .inputs import BatchBody, HeartbeatBody, HeartbeatsBody, InstanceBody, MemberBody
 from .instances import deregister, of_service, one, register, register_with_made_id, renew
 from .kv import KvAnswer, delete, get, put
-from .metrics import exposition
 from .openapi import description, docs_page
 from .router import Parameter, Route
 from .services import ServicesAnswer, services
 from .snapshots import MEDIA_TYPE, RestoredAnswer, restore, save
-from .status import HealthAnswer, StatusAnswer, alive, ready, status
+from .status import HealthAnswer, StatusAnswer, alive, metrics, ready, status
 from .watch import watch
 
 _INTEGER: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
@@ -36,10 +34,6 @@ READ: Final = (CONSISTENCY, INDEX, WAIT)
 
 _SERVICE: Final = "/v1/services/{service}"
 _INSTANCE: Final = f"{_SERVICE}/instances/{{id}}"
-
-
-async def metrics(call: Call) -> Any:
-    return exposition(call.metrics)
 
 
 ROUTES: Final = (

@@ -10,11 +10,11 @@ from typing import Final
 from aiohttp import web
 
 from ..registry import Registry, RegistryError
-from .answers import answer, headers
 from .call import Call
 from .connections import BoundedServer
-from .errors import ApiError, body_of, from_registry, invalid
+from .errors import ApiError, body_of, from_registry, invalid, retry_later
 from .metrics import Metrics
+from .responses import Response, encode, no_content
 from .router import Found, Router, WrongMethod
 from .routes import ROUTES
 
@@ -63,7 +63,8 @@ class ApiServer:
     async def start(self) -> None:
         """Raises `CannotListen`."""
         self._socket = _bind(self._config)
-        self._runner = web.ServerRunner(BoundedServer(self._handle), shutdown_timeout=DRAIN_S)
+        server = BoundedServer(self._handle, self._registry)
+        self._runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket, backlog=BACKLOG).start()
 
@@ -75,55 +76,54 @@ class ApiServer:
             await self._runner.cleanup()
             self._runner = None
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> Response | web.StreamResponse:
         started_ns = time.perf_counter_ns()
-        found: Found | None = None
-        response: web.StreamResponse
+        path, _, query_text = request.raw_path.partition("?")
+        template = ""
+        call: Call | None = None
+        response: Response | web.StreamResponse
         try:
-            found = self._find(request)
-            call = Call(request, self._registry, self.metrics, found.parts)
-            response = await found.route.handler(call)
-        except ApiError as error:
-            response = self._refusal(request, error)
-        except RegistryError as error:
-            response = self._refusal(request, from_registry(error))
+            route, parts = self._find(request.method, path)
+            template = route.template
+            call = Call(request, self._registry, self.metrics, parts, query_text)
+            response = await route.handler(call)
         except (ConnectionError, asyncio.CancelledError):
             raise
-        except Exception:  # noqa: BLE001  a defect in one call must not end the connection
-            _log.exception("%s %s failed", request.method, request.raw_path)
-            response = self._refusal(request, _DEFECT)
+        except Exception as error:
+            response = self._refusal(request, error)
+            if call is not None and call.answering:
+                raise ConnectionResetError("an answer under way can only be cut off") from error
         self.metrics.count(
-            request.method,
-            found.route.template if found else "",
-            response.status,
-            time.perf_counter_ns() - started_ns,
+            request.method, template, response.status, time.perf_counter_ns() - started_ns
         )
         return response
 
-    def _find(self, request: web.BaseRequest) -> Found:
+    def _find(self, method: str, path: str) -> Found:
         if self._draining:
-            retry = {"Retry-After": "1", "Connection": "close"}
             text = "this node is shutting down; ask another"
-            raise ApiError(503, "shutting_down", text, headers=retry)
-        path = request.raw_path.partition("?")[0]
+            raise retry_later("shutting_down", text, close=True)
         try:
-            found = self._router.find(request.method, path)
+            found = self._router.find(method, path)
         except ValueError as error:
-            raise invalid("path", f"the path is no UTF-8: {error}") from error
+            raise invalid("path", f"the path cannot be read: {error}") from error
         if found is None:
             raise ApiError(404, "not_found", f"there is no {path[:200]!r}; see /docs")
         if isinstance(found, WrongMethod):
-            allow = {"Allow": ", ".join([*found.allowed, "OPTIONS"])}
-            text = f"{request.method} cannot be done here, only {allow['Allow']}"
-            raise ApiError(405, "method_not_allowed", text, headers=allow)
+            allow = ", ".join([*found.allowed, "OPTIONS"])
+            text = f"{method[:20]} cannot be done here, only {allow}"
+            raise ApiError(405, "method_not_allowed", text, headers={"Allow": allow})
         return found
 
-    def _refusal(self, request: web.BaseRequest, error: ApiError) -> web.StreamResponse:
+    def _refusal(self, request: web.BaseRequest, error: Exception) -> Response:
+        if isinstance(error, RegistryError):
+            error = from_registry(error)
+        elif not isinstance(error, ApiError):
+            _log.error("%s %r failed", request.method, request.raw_path, exc_info=error)
+            error = _DEFECT
         if error.status == 405 and request.method == "OPTIONS":
-            made = headers(self._registry, None)
-            made.update(error.headers)
-            return web.Response(status=204, headers=made)
-        return answer(self._registry, body_of(error), error.status, error.headers)
+            return no_content(self._registry, error.headers)
+        body = encode(body_of(error))
+        return Response(self._registry, body, error.status, extra=error.headers, close=error.close)
 
 
 def _bind(config: ApiConfig) -> socket.socket:
@@ -132,6 +132,7 @@ def _bind(config: ApiConfig) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((config.host, config.port))
+        made.listen(BACKLOG)
     except OSError as error:
         made.close()
         raise CannotListen(

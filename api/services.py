@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 
 from ..registry import ServicesTopic
-from .answers import encode
 from .call import Call
+from .responses import encode
 from .streaming import stream
 
 SERVICES_PER_PART: Final = 1000

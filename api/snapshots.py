@@ -8,10 +8,11 @@ from typing import IO, Final
 import msgspec
 from aiohttp import web
 
-from .answers import answer, headers
-from .call import Call
-from .errors import ApiError
-from .streaming import send
+from ..registry import InvalidInput
+from .call import Call, late
+from .errors import ApiError, invalid
+from .responses import Response, answer, headers
+from .streaming import begin, send
 
 SNAPSHOT_BYTES_MAX: Final = 8 * 2**30
 """Several times a board of 10^7 instances: what is larger is no snapshot of ours."""
@@ -35,21 +36,24 @@ async def save(call: Call) -> web.StreamResponse:
         made["X-Callboard-Index"] = str(index)
         made["Content-Length"] = str(path.stat().st_size)
         made["Content-Disposition"] = f'attachment; filename="callboard-{index}.snapshot"'
-        response = web.StreamResponse(headers=made)
-        await response.prepare(call.request)
+        response = await begin(call, made)
+        if call.request.method == "HEAD":
+            return response
         with path.open("rb") as file:
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 await send(response, chunk)
-        await response.write_eof()
         return response
 
 
-async def restore(call: Call) -> web.Response:
+async def restore(call: Call) -> Response:
     with tempfile.TemporaryDirectory(prefix="callboard-restore-") as directory:
         path = Path(directory) / "board.snapshot"
         with path.open("wb") as file:
             await _receive(call, file)
-        index = await call.registry.restore(str(path))
+        try:
+            index = await call.registry.restore(str(path))
+        except InvalidInput as error:
+            raise invalid("body", error.message.replace(str(path), "what was sent")) from error
     registry = call.registry
     return answer(registry, RestoredAnswer(index, registry.service_count, registry.instance_count))
 
@@ -57,12 +61,15 @@ async def restore(call: Call) -> web.Response:
 async def _receive(call: Call, file: IO[bytes]) -> None:
     size_bytes = call.request.content_length or 0
     received_bytes = 0
+    call.expect_body()
     while size_bytes <= SNAPSHOT_BYTES_MAX and received_bytes <= SNAPSHOT_BYTES_MAX:
         try:
             async with asyncio.timeout(UPLOAD_S_MAX):
                 chunk = await call.request.content.read(CHUNK_BYTES)
         except TimeoutError as error:
-            raise ApiError(408, "timeout", "the snapshot did not arrive; send it again") from error
+            raise late("the snapshot did not arrive; send it again") from error
+        except web.RequestPayloadError as error:
+            raise invalid("body", f"the snapshot breaks off: {error}") from error
         if not chunk:
             return
         received_bytes += len(chunk)

@@ -4,13 +4,14 @@ import time
 from typing import Final
 
 import msgspec
-from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from .. import __version__
 from ..registry import Registry
-from .answers import answer, seconds
+from .answers import seconds
 from .call import STALENESS_MS_MAX, Call
-from .errors import ApiError
+from .errors import retry_later
+from .responses import Response, answer
 
 _STARTED_S: Final = time.monotonic()
 
@@ -44,7 +45,7 @@ class HealthAnswer(msgspec.Struct):
     status: str
 
 
-async def status(call: Call) -> web.Response:
+async def status(call: Call) -> Response:
     registry = call.registry
     engine = registry.engine_status()
     shown = StatusAnswer(
@@ -69,23 +70,23 @@ async def members(registry: Registry) -> list[MemberAnswer]:
     return [MemberAnswer(*member) for member in await registry.members()]
 
 
-async def alive(call: Call) -> web.Response:
+async def metrics(call: Call) -> Response:
+    body = call.metrics.text()
+    return Response(call.registry, body, content_type=CONTENT_TYPE_LATEST)
+
+
+async def alive(call: Call) -> Response:
     """The event loop turns: that is all a liveness probe should ask."""
     return answer(call.registry, HealthAnswer("alive"))
 
 
-async def ready(call: Call) -> web.Response:
+async def ready(call: Call) -> Response:
     """The engine takes writes and was heard from lately."""
     engine = call.registry.engine_status()
     if not engine.writable:
-        raise ApiError(
-            503, "no_quorum", f"writes are refused: {engine.reason}", headers={"Retry-After": "1"}
-        )
+        raise retry_later("no_quorum", f"writes are refused: {engine.reason}")
     if engine.staleness_ms > STALENESS_MS_MAX:
-        raise ApiError(
-            503,
-            "too_stale",
-            f"nothing was heard from the engine for {engine.staleness_ms / 1000:.1f} s",
-            headers={"Retry-After": "1"},
+        raise retry_later(
+            "too_stale", f"nothing was heard from the engine for {engine.staleness_ms / 1000:.1f} s"
         )
     return answer(call.registry, HealthAnswer("ready"))

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final
 
 from aiohttp import web
 
-from .answers import JSON, headers
 from .call import Call
+from .responses import JSON, SEND_S_MAX, headers
 
-SEND_S_MAX: Final = 30.0
-"""A reader that takes nothing for this long has gone, or is holding memory on purpose."""
+
+async def begin(call: Call, made: dict[str, str]) -> web.StreamResponse:
+    """Send the head of an answer; from here on an error can only cut it off."""
+    response = web.StreamResponse(headers=made)
+    call.answering = True
+    await response.prepare(call.request)
+    return response
 
 
 async def stream(
@@ -21,8 +25,9 @@ async def stream(
     The index in the header is that of the beginning: what changes while it is read may or may
     not be in it, and comes with the next blocking read.
     """
-    response = web.StreamResponse(headers=headers(call.registry, JSON))
-    await response.prepare(call.request)
+    response = await begin(call, headers(call.registry, JSON))
+    if call.request.method == "HEAD":
+        return response
     await send(response, head)
     separator = b""
     for part in parts:
@@ -31,7 +36,6 @@ async def stream(
             separator = b","
         await asyncio.sleep(0)
     await send(response, tail)
-    await response.write_eof()
     return response
 
 

@@ -8,10 +8,12 @@ import msgspec
 from aiohttp import web
 
 from ..registry import Ended, Event, Lagged, Listed, ServicesTopic, ServiceTopic, Subscription
-from .answers import InstanceAnswer, encode, headers, instance_answer
-from .call import Call, checked_name
+from .answers import InstanceAnswer, instance_answer
+from .call import Call
 from .errors import invalid
-from .streaming import send
+from .inputs import checked_name
+from .responses import encode, headers
+from .streaming import begin, send
 
 PING_S: Final = 15.0
 """Proxies close what is silent for 30 s or more, and a dead reader shows only when written to."""
@@ -27,13 +29,15 @@ class DeleteAnswer(InstanceAnswer):
 async def watch(call: Call) -> web.StreamResponse:
     topic, since = _topic(call), _since(call)
     await call.consistent()
-    response = web.StreamResponse(headers=headers(call.registry, "text/event-stream"))
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["X-Accel-Buffering"] = "no"
-    await response.prepare(call.request)
-    async for data in _events(call, topic, since):
-        await send(response, data)
-    await response.write_eof()
+    made = headers(call.registry, "text/event-stream")
+    made["Cache-Control"] = "no-cache"
+    made["X-Accel-Buffering"] = "no"  # or nginx would collect events until a page is full
+    response = await begin(call, made)
+    if call.request.method == "HEAD":
+        return response
+    with call.abandoned_with_connection():
+        async for data in _events(call, topic, since):
+            await send(response, data)
     return response
 
 
@@ -41,6 +45,8 @@ async def _events(
     call: Call, topic: ServicesTopic | ServiceTopic, since: int | None
 ) -> AsyncIterator[bytes]:
     """Encoded events until the node shuts down."""
+    if since is not None and since > call.registry.index:
+        since = None  # of another board: this one was made anew meanwhile
     while True:
         try:
             with call.registry.subscribe(topic, since) as subscription:
