@@ -37,8 +37,10 @@ def main() -> int:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     # Inherited by every load generator; servers are put on their own core.
     os.sched_setaffinity(0, {LOAD_CORE})
+    if arguments.nice:
+        os.nice(arguments.nice)
     with tempfile.TemporaryDirectory(prefix="callboard-bench-", dir=arguments.work_dir) as name:
-        machine = described(Path(name))
+        machine = described(Path(name)) | {"nice": str(arguments.nice)}
         if machine["disk"] == "tmpfs":
             sys.exit(f"{arguments.work_dir} is a tmpfs: a sync there costs nothing (--work-dir)")
         outcomes = [_run(suite, Path(name) / suite, arguments) for suite in arguments.suites]
@@ -78,6 +80,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="per case (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a try-out: its figures are no result")
     parser.add_argument("--work-dir", default="/var/tmp", help="on a real disk (%(default)s)")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="of servers and load alike; below 0 only as root"
+    )
     parser.add_argument("--results", type=Path, help=f"{RESULTS}, or none for --quick")
     arguments = parser.parse_args()
     arguments.suites = arguments.suites or list(SUITES)

@@ -16,7 +16,7 @@ CONNECTIONS = (16, 64, 128)
 BATCH = 100
 BATCH_CONNECTIONS = 8
 BATCHED_MIN = 20_000
-READ_SERVICES = 1000
+READ_SERVICES_MAX = 1000
 OURS, ETCD_V2, ETCD_V3 = "callboard", "etcd, v2 JSON", "etcd, v3 JSON gateway"
 
 
@@ -89,8 +89,7 @@ def _puts(
 
 
 def _gets(context: Context, subjects: list[Subject]) -> None:
-    for subject in subjects:
-        wrk.run(subject.port, subject.put, 16, 1.0, subject.server.cpu_s, "read")
+    services = min(_readable(subject) for subject in subjects)
 
     def window(subject: Subject) -> Callable[[], wrk.Window]:
         return lambda: wrk.run(
@@ -99,10 +98,17 @@ def _gets(context: Context, subjects: list[Subject]) -> None:
             64,
             context.seconds,
             subject.server.cpu_s,
-            *("read", str(READ_SERVICES)),
+            *("read", str(services)),
         )
 
     _table(context, "HTTP: the instances of a service, 64 connections", "reads/s", subjects, window)
+
+
+def _readable(subject: Subject) -> int:
+    """Registers for a second: how many services of three are surely whole then."""
+    connections = 16
+    window = wrk.run(subject.port, subject.put, connections, 1.0, subject.server.cpu_s, "read")
+    return max(1, min(READ_SERVICES_MAX, (window.requests - connections) // 3))
 
 
 def _table(
@@ -114,6 +120,8 @@ def _table(
 ) -> Table:
     context.say(title)
     measured = interleaved(context, {one.name: window(one) for one in subjects})
+    usages = {name: [one.usage for one in seen] for name, seen in measured.items()}
+    check_usage(context, title, usages)
     series = [
         series_of(context, title, one.name, measured[one.name], ours=one.name == OURS)
         for one in subjects
@@ -133,7 +141,6 @@ def series_of(
     ours: bool = True,
 ) -> Series:
     """`each` is how many registrations or renewals one request carries."""
-    check_usage(context, title, {label: [window.usage for window in windows]})
     for window in windows:
         if window.errors:
             context.doubt(f"{label} ({title}): {window.errors} errors of {window.requests}")
@@ -168,7 +175,9 @@ def _batches(context: Context, board: Board, windows: Iterator[str]) -> None:
         )
         return every[-1]
 
-    series = series_of(context, title, OURS, interleaved(context, {OURS: window})[OURS], each=BATCH)
+    measured = interleaved(context, {OURS: window})
+    check_usage(context, title, {OURS: [one.usage for one in measured[OURS]]})
+    series = series_of(context, title, OURS, measured[OURS], each=BATCH)
     answered = sum(one.requests for one in every) * BATCH
     registered = board.status()["instances"] - before
     if registered < answered:

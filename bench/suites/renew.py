@@ -6,7 +6,7 @@ from .. import wrk
 from ..board import services
 from ..context import Context
 from ..names import RECORDS_PER_NAME
-from ..rounds import interleaved
+from ..rounds import check_usage, interleaved
 from ..samples import Table, at_least
 from .http import series_of
 
@@ -42,6 +42,8 @@ def run(context: Context) -> None:
     measured = interleaved(context, {label: case[0] for label, case in cases.items()})
     if board.status()["index"] != index:
         context.doubt("renewals wrote to the engine")
+    usages = {label: [one.usage for one in seen] for label, seen in measured.items()}
+    check_usage(context, "renewals", usages)
     series = [
         series_of(context, "renewals", label, measured[label], each=each)
         for label, (_, each) in cases.items()
