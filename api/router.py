@@ -18,7 +18,10 @@ class Parameter(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One call. `template` names its parts in braces; a last part `{key...}` takes the rest."""
+    """One call. `template` names its parts in braces; a last part `{key...}` takes the rest.
+
+    `body` and `answer` are the types of what is sent and answered; `example` is a body.
+    """
 
     method: str
     template: str
@@ -29,6 +32,7 @@ class Route(NamedTuple):
     parameters: Sequence[Parameter] = ()
     statuses: Sequence[int] = (200,)
     media_type: str = "application/json"
+    example: Any = None
 
 
 class Found(NamedTuple):

@@ -1,15 +1,19 @@
 """Every call of the API in one table: what it is called by, what it takes, what it answers."""
 
+from functools import cache
 from typing import Any, Final
 
 from .answers import InstanceAnswer, InstancesAnswer, RenewalAnswer
 from .batch import BatchAnswer, batch
+from .call import Call
 from .cluster import MembersAnswer, add_member, list_members, remove_member, transfer
+from .docs import docs_page
 from .heartbeats import HeartbeatsAnswer, renew_many
 from .inputs import BatchBody, HeartbeatBody, HeartbeatsBody, InstanceBody, MemberBody
 from .instances import deregister, of_service, one, register, register_with_made_id, renew
 from .kv import KvAnswer, delete, get, put
-from .openapi import description, docs_page
+from .openapi import describe
+from .responses import Response, encode
 from .router import Parameter, Route
 from .services import ServicesAnswer, services
 from .snapshots import MEDIA_TYPE, RestoredAnswer, restore, save
@@ -36,6 +40,32 @@ _SERVICE: Final = "/v1/services/{service}"
 _INSTANCE: Final = f"{_SERVICE}/instances/{{id}}"
 
 
+_INSTANCE_EXAMPLE: Final = {
+    "address": "10.0.0.5",
+    "port": 8080,
+    "ports": {"metrics": {"port": 9100, "protocol": "tcp"}},
+    "tags": ["v2"],
+    "meta": {"zone": "a"},
+    "ttl": "15s",
+}
+_BATCH_EXAMPLE: Final = {
+    "operations": [
+        {"op": "register", "service": "web", "id": "web-2", "address": "10.0.0.6", "port": 8080},
+        {"op": "heartbeat", "service": "web", "id": "web-2", "status": "warning"},
+        {"op": "deregister", "service": "web", "id": "web-2"},
+    ]
+}
+
+
+async def description(call: Call) -> Response:
+    return Response(call.registry, _encoded_description())
+
+
+@cache
+def _encoded_description() -> bytes:
+    return encode(describe(ROUTES))
+
+
 ROUTES: Final = (
     Route(
         "PUT",
@@ -46,6 +76,7 @@ ROUTES: Final = (
         answer=InstanceAnswer,
         parameters=(NAMESPACE,),
         statuses=(200, 201, 400, 413, 503),
+        example=_INSTANCE_EXAMPLE,
     ),
     Route(
         "POST",
@@ -56,6 +87,7 @@ ROUTES: Final = (
         answer=InstanceAnswer,
         parameters=(NAMESPACE,),
         statuses=(201, 400, 413, 503),
+        example=_INSTANCE_EXAMPLE,
     ),
     Route(
         "PUT",
@@ -66,6 +98,7 @@ ROUTES: Final = (
         answer=RenewalAnswer,
         parameters=(NAMESPACE,),
         statuses=(200, 400, 404, 503),
+        example={"status": "warning", "output": "the queue is long"},
     ),
     Route(
         "DELETE",
@@ -115,6 +148,7 @@ ROUTES: Final = (
         body=HeartbeatsBody,
         answer=HeartbeatsAnswer,
         statuses=(200, 400, 413),
+        example={"instances": [["web", "web-1"], ["web", "web-1", "staging"]]},
     ),
     Route(
         "POST",
@@ -124,6 +158,7 @@ ROUTES: Final = (
         body=BatchBody,
         answer=BatchAnswer,
         statuses=(200, 400, 413, 503),
+        example=_BATCH_EXAMPLE,
     ),
     Route(
         "GET",
@@ -144,7 +179,7 @@ ROUTES: Final = (
         "/v1/kv/{key...}",
         get,
         "Read a key, or everything under a prefix.",
-        answer=list[KvAnswer],
+        answer=list[KvAnswer | str],
         parameters=(
             Parameter("raw", "The value as it is.", _FLAG),
             Parameter("recurse", "Everything that starts with the key.", _FLAG),
@@ -190,6 +225,7 @@ ROUTES: Final = (
         body=MemberBody,
         answer=MembersAnswer,
         statuses=(200, 400, 409),
+        example={"name": "node-b", "address": "10.0.0.2:8300"},
     ),
     Route(
         "DELETE",
