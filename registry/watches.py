@@ -190,7 +190,7 @@ class Watches:
                 waiter.set_result(True)
 
 
-def topics_of(event: Event) -> tuple[tuple[str | None, ...], ...]:
+def topics_of(event: Event) -> tuple[tuple[object, ...], ...]:
     """Every topic that a change to an instance belongs to, as the plain tuples that equal them:
     this is asked for every change, and a plain tuple costs a tenth."""
     namespace, service, _ = event.name
