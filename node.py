@@ -23,6 +23,9 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
 """The board's objects make no cycles: looking for some at every 700 allocations, as Python
 does by itself, would walk a growing board again and again for nothing."""
 
+EXIT_FAILED: Final = 70
+"""A defect of ours (EX_SOFTWARE of sysexits): whoever supervises the node starts it again."""
+
 _log: Final = logging.getLogger("callboard.node")
 
 
@@ -41,20 +44,24 @@ async def _serve(config: ServeConfig) -> int:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         try:
-            await _start(config, stack)
+            registry = await _start(config, stack, stop)
         except (CannotStart, DnsFrontError, CannotListen) as error:
             raise StartError(str(error)) from error
         await stop.wait()
         _log.info("stopping")
-    return 0
+    return EXIT_FAILED if registry.failed else 0
 
 
-async def _start(config: ServeConfig, stack: AsyncExitStack) -> None:
+async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event) -> Registry:
     """Bring up each part, and leave its closing on `stack`: the last started stops first."""
     engine = await SqliteEngine.open(config.data_dir, node=config.name)
     stack.push_async_callback(engine.close)
     registry = Registry(
-        engine, node=config.name, default_ttl_s=config.default_ttl_s, clock=LeaseClock()
+        engine,
+        node=config.name,
+        default_ttl_s=config.default_ttl_s,
+        clock=LeaseClock(),
+        on_failure=stop.set,
     )
     stack.push_async_callback(registry.close)
     with _collector_paused():
@@ -67,6 +74,7 @@ async def _start(config: ServeConfig, stack: AsyncExitStack) -> None:
     stack.push_async_callback(api.close)
     await api.start()
     _say_ready(api, dns)
+    return registry
 
 
 def _dns_config(config: ServeConfig) -> DnsConfig:

@@ -43,6 +43,5 @@ def _stands_alone(call: Call, what: str) -> ApiError:
     return ApiError(
         409,
         "stands_alone",
-        f"{what}: {call.registry.node!r} stands alone on its embedded engine; start every node"
-        " with --cluster a=HOST:PORT,b=HOST:PORT,c=HOST:PORT to form a cluster",
+        f"{what}: {call.registry.node!r} stands alone on its embedded engine",
     )

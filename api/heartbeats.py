@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ..registry import InstanceName
+from ..registry import DEFAULT_NAMESPACE, InstanceName
 from .call import Call
 from .inputs import HeartbeatsBody, RenewedName
 from .responses import Response, answer
@@ -17,19 +17,26 @@ _body: Final = msgspec.json.Decoder(HeartbeatsBody)
 
 
 class HeartbeatsAnswer(msgspec.Struct):
-    """`unknown` are those that are not registered (any more), as they were sent."""
+    """`unknown` are those that are not registered (any more), as they were sent: two
+    or three names each."""
 
     renewed: int
-    unknown: list[RenewedName]
+    unknown: list[list[str]]
 
 
 async def renew_many(call: Call) -> Response:
     body = await call.json(_body, HEARTBEATS_BYTES_MAX)
     unknown = call.registry.renew([_name(named) for named in body.instances])
     shown = HeartbeatsAnswer(
-        len(body.instances) - len(unknown), [body.instances[position] for position in unknown]
+        len(body.instances) - len(unknown), [_row(body.instances[at]) for at in unknown]
     )
     return answer(call.registry, shown)
+
+
+def _row(named: RenewedName) -> list[str]:
+    if named.namespace == DEFAULT_NAMESPACE:
+        return [named.service, named.id]
+    return [named.service, named.id, named.namespace]
 
 
 def _name(named: RenewedName) -> InstanceName:

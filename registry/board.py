@@ -38,7 +38,8 @@ class Board:
         self.watches = Watches()
         self.index = 0
         self.expiring: set[bytes] = set()
-        """Keys whose deletion is on its way: a renewal now would come too late."""
+        """Keys whose deletion is on its way: a renewal now would come too late. The next
+        change to a key, whatever it is, ends that."""
 
     def load(self, pairs: Sequence[Pair], now_s: float) -> None:
         """Show stored pairs; every lease starts anew. Raises `DamagedValue`, naming the key."""
@@ -75,12 +76,12 @@ class Board:
     def renew(self, name: InstanceName, now_s: float) -> float | None:
         """Start the lease of `name` anew; its TTL, or None when it is not registered."""
         key = instance_key(name)
-        ttl_s = self.leases.renew(key, now_s)
-        if ttl_s is not None:
-            return ttl_s
-        if key in self.expiring or self.catalog.get(name) is None:
+        if key in self.expiring:
             return None
-        return TTL_NEVER
+        ttl_s = self.leases.renew(key, now_s)
+        if ttl_s is None and self.catalog.get(name) is not None:
+            return TTL_NEVER
+        return ttl_s
 
     def expires_in_s(self, name: InstanceName, now_s: float) -> float | None:
         return self.leases.remaining_s(instance_key(name), now_s)
@@ -111,7 +112,7 @@ class Board:
     def _load(self, pair: Pair, now_s: float) -> None:
         if pair.key.startswith(INSTANCE_PREFIX):
             instance = decode_instance(pair.value)
-            entry = Entry(pair.value, pair.create_revision, pair.modify_revision)
+            entry = _entry(pair.value, pair.create_revision, pair.modify_revision)
             self.catalog.put(instance_name(pair.key), instance, entry)
             self._set_lease(pair.key, instance.ttl, now_s)
         elif pair.key.startswith(KV_PREFIX):
@@ -128,7 +129,7 @@ class Board:
                 return None
             return Event(change.revision, name, None, _listed(last), change.expired)
         instance = decode_instance(change.value)
-        entry = Entry(change.value, change.create_revision, change.revision)
+        entry = _entry(change.value, change.create_revision, change.revision)
         last = self.catalog.put(name, instance, entry)
         self._set_lease(change.key, instance.ttl, now_s)
         listed = _listed(Departed(entry, instance))
@@ -151,6 +152,11 @@ class Board:
             self.leases.drop(key)
         else:
             self.leases.grant(key, ttl_s, now_s)
+
+
+def _entry(value: bytes, created: int, modified: int) -> Entry:
+    # Most are never changed: one number object instead of two saves 32 bytes for each.
+    return Entry(value, modified if created == modified else created, modified)
 
 
 def _listed(shown: Departed) -> Listed:

@@ -12,7 +12,16 @@ from itertools import islice
 from typing import Final
 
 from .board import Board
-from .engine.seam import Delete, Engine, EngineError, Guard, Superseded
+from .engine.seam import (
+    ABSENT,
+    Delete,
+    Done,
+    Engine,
+    EngineError,
+    Guard,
+    OutcomeUnknown,
+    Superseded,
+)
 from .leases import TICK_S
 
 DELETES_PER_COMMIT_MAX: Final = 1000
@@ -40,33 +49,32 @@ class Expiry:
             await self.sweep(guard)
 
     async def sweep(self, guard: Guard) -> None:
-        """Delete everything that has run out by now."""
+        """Delete everything that has run out by now. Raises `Superseded`."""
         run_out = self._board.leases.run_out(self._clock())
-        while some := list(islice(run_out, DELETES_PER_COMMIT_MAX)):
+        while some := dict(islice(run_out, DELETES_PER_COMMIT_MAX)):
             await self._delete(some, guard)
 
-    async def _delete(self, leases: list[tuple[bytes, float]], guard: Guard) -> None:
-        deletes = []
-        for key, _ in leases:
-            revision = self._board.revision_of(key)
-            if revision is not None:
-                deletes.append(Delete(key, revision, expired=True))
-        keys = {delete.key for delete in deletes}
-        self._board.expiring |= keys
+    async def _delete(self, ttls_s: dict[bytes, float], guard: Guard) -> None:
+        """Delete these keys. What is done or lost to another change ceases to be `expiring`
+        when the board shows that change, perhaps later than the engine answers."""
+        revision_of = self._board.revision_of
+        deletes = [Delete(key, revision_of(key) or ABSENT, expired=True) for key in ttls_s]
+        self._board.expiring.update(ttls_s)
         try:
             results = await self._engine.commit(deletes, guard)
-        except Superseded:
-            raise
         except EngineError as error:
-            _log.warning("expiry of %d leases put off: %s", len(leases), error)
-            self._put_off(leases)
+            if not isinstance(error, OutcomeUnknown):
+                self._board.expiring.difference_update(ttls_s)
+            self._put_off(deletes, ttls_s)
+            if isinstance(error, Superseded):
+                raise
+            _log.warning("expiry of %d leases put off: %s", len(deletes), error)
         else:
-            self.expired_total += len(results)
-        finally:
-            self._board.expiring -= keys
+            self.expired_total += sum(isinstance(result, Done) for result in results)
 
-    def _put_off(self, leases: list[tuple[bytes, float]]) -> None:
+    def _put_off(self, deletes: list[Delete], ttls_s: dict[bytes, float]) -> None:
+        """Try again later, unless the registration has been replaced meanwhile."""
         now_s = self._clock()
-        for key, ttl_s in leases:
-            if key not in self._board.leases and self._board.revision_of(key) is not None:
-                self._board.leases.set_deadline(key, ttl_s, now_s + RETRY_S, now_s)
+        for key, revision, _ in deletes:
+            if self._board.revision_of(key) == revision:
+                self._board.leases.set_deadline(key, ttls_s[key], now_s + RETRY_S, now_s)

@@ -52,7 +52,8 @@ class DamagedValue(Exception):
     """Stored bytes that are no instance: a newer version wrote them, or something harmed them."""
 
 
-_encoder: Final = msgspec.msgpack.Encoder()
+_encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
+"""The same registration gives the same bytes, in whatever order a client writes its `meta`."""
 _decoder: Final = msgspec.msgpack.Decoder(Instance)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Hashable, Iterator
 from math import ceil
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 TICK_S: Final = 0.1
 """How exact an expiry is. Finer costs more wake-ups and buys nothing at TTLs of seconds."""
 
@@ -19,17 +21,20 @@ FILED_AHEAD_TICKS_MAX: Final = 600
 """No lease is filed further ahead than a minute, so that what a changed TTL leaves behind in
 an old tick is gone within that minute, whatever TTLs a client alternates between."""
 
+TTLS_SHARED_MAX: Final = 1024
+"""A million leases share a handful of TTLs: one float each would be 24 MB for nothing."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 
-class _Lease(Generic[Key]):
-    __slots__ = ("deadline_s", "filed_in", "key", "ttl_s")
+class _Lease(msgspec.Struct, Generic[Key], eq=False, gc=False):
+    """Holds nothing that could hold it, so the collector need not walk a million of these."""
 
-    def __init__(self, key: Key, ttl_s: float, deadline_s: float) -> None:
-        self.key = key
-        self.ttl_s = ttl_s
-        self.deadline_s = deadline_s
-        self.filed_in: list[_Lease[Key]] | None = None
+    key: Key
+    ttl_s: float
+    deadline_s: float
+    tick: int = 0
+    """The one it is filed in; what lies in another tick is left over there."""
 
 
 class Leases(Generic[Key]):
@@ -37,7 +42,8 @@ class Leases(Generic[Key]):
 
     def __init__(self) -> None:
         self._leases: dict[Key, _Lease[Key]] = {}
-        self._ticks: dict[int, list[_Lease[Key]]] = {}
+        self._ticks: dict[int, tuple[int, list[_Lease[Key]]]] = {}
+        """By number; with it once more, so that all leases of a tick share one object for it."""
         self._ttls: dict[float, float] = {}
 
     def __len__(self) -> int:
@@ -52,17 +58,16 @@ class Leases(Generic[Key]):
 
     def set_deadline(self, key: Key, ttl_s: float, deadline_s: float, now_s: float) -> None:
         """Let the lease of `key` run out at `deadline_s`; renewals still give the full TTL."""
+        if len(self._ttls) < TTLS_SHARED_MAX:
+            ttl_s = self._ttls.setdefault(ttl_s, ttl_s)
         lease = self._leases.get(key)
-        # A million leases share a handful of TTLs: one float each would be 24 MB for nothing.
-        ttl_s = self._ttls.setdefault(ttl_s, ttl_s) if len(self._ttls) < 1024 else ttl_s
         if lease is None:
             lease = self._leases[key] = _Lease(key, ttl_s, deadline_s)
             self._file(lease, now_s)
             return
-        shorter = deadline_s < lease.deadline_s
         lease.ttl_s = ttl_s
         lease.deadline_s = deadline_s
-        if shorter:
+        if deadline_s <= (lease.tick - 1) * TICK_S:
             self._file(lease, now_s)
 
     def renew(self, key: Key, now_s: float) -> float | None:
@@ -82,22 +87,31 @@ class Leases(Generic[Key]):
         return None if lease is None else max(0.0, lease.deadline_s - now_s)
 
     def run_out(self, now_s: float) -> Iterator[tuple[Key, float]]:
-        """Take off what has run out by now: (key, TTL) each."""
-        for tick in sorted(tick for tick in self._ticks if tick * TICK_S <= now_s):
-            filed = self._ticks.pop(tick)
-            for lease in filed:
-                if lease.filed_in is not filed or self._leases.get(lease.key) is not lease:
+        """Take off what has run out by now: (key, TTL) each.
+
+        Leases may change between the steps, and whoever stops halfway finds the rest next time.
+        """
+        now = int(now_s / TICK_S)
+        for tick in sorted(tick for tick in self._ticks if tick <= now):
+            _, filed = self._ticks[tick]
+            while filed:
+                lease = filed.pop()
+                if lease.tick != tick or self._leases.get(lease.key) is not lease:
                     continue
                 if lease.deadline_s <= now_s:
                     del self._leases[lease.key]
                     yield lease.key, lease.ttl_s
                 else:
                     self._file(lease, now_s)
+            del self._ticks[tick]
 
     def _file(self, lease: _Lease[Key], now_s: float) -> None:
-        ahead = min(ceil(lease.deadline_s / TICK_S), int(now_s / TICK_S) + FILED_AHEAD_TICKS_MAX)
-        filed = self._ticks.get(ahead)
-        if filed is None:
-            filed = self._ticks[ahead] = []
+        now = int(now_s / TICK_S)
+        # No later than the deadline that a renewal could give: renewals do not file.
+        due_s = min(lease.deadline_s, now_s + lease.ttl_s)
+        tick = min(max(ceil(due_s / TICK_S), now + 1), now + FILED_AHEAD_TICKS_MAX)
+        filed_there = self._ticks.get(tick)
+        if filed_there is None:
+            filed_there = self._ticks[tick] = (tick, [])
+        lease.tick, filed = filed_there
         filed.append(lease)
-        lease.filed_in = filed

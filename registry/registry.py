@@ -7,7 +7,6 @@ same way as everybody else's. A write is answered when this node shows it.
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -37,6 +36,7 @@ from .kv import VALUE_BYTES_MAX, StoredKv, encode_kv
 from .names import InstanceName, kv_key
 from .plan import Lost, Plan
 from .restoring import restore_operations
+from .showing import Showing
 from .views import (
     BatchOperation,
     BatchResult,
@@ -73,16 +73,22 @@ class Registry:
         node: str,
         default_ttl_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_failure` is called when `failed` becomes true: end the process then."""
         self.node = node
         self.default_ttl_s = default_ttl_s
         self._engine = engine
         self._clock = clock
+        self._on_failure = on_failure
         self._board = Board()
         self._expiry = Expiry(engine, self._board, clock)
-        self._unshown: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._showing = Showing()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self.failed = False
+        """A defect has stopped changes or leases: a board that stands still must not be shown
+        as one that lives."""
 
     async def start(self) -> None:
         """Load, then apply changes and keep leases. Raises `CannotStart`."""
@@ -96,12 +102,13 @@ class Registry:
                     " snapshot into an empty data directory"
                 ) from error
         self._board.loaded(revision)
+        self._showing.reached(revision)
         self._tasks = [
             asyncio.create_task(self._apply_changes(), name="registry-apply"),
             asyncio.create_task(self._keep_leases(), name="registry-leases"),
         ]
         for task in self._tasks:
-            task.add_done_callback(_report)
+            task.add_done_callback(self._ended)
 
     def drain(self) -> None:
         """Refuse writes from now on and let blocking reads answer."""
@@ -161,7 +168,8 @@ class Registry:
             revision = await self._engine.confirm()
         except EngineError as error:
             raise Unavailable("no_quorum", str(error)) from error
-        await self._shown(revision)
+        if not await self._showing.wait(revision):
+            raise Unavailable("shutting_down", "this node is stopping; ask another")
 
     async def register(self, instance: Instance) -> Registered:
         """Put on the board or replace. Names may be in any case; the first spelling stays."""
@@ -325,18 +333,11 @@ class Registry:
             raise Unavailable("outcome_unknown", str(error)) from error
         except EngineError as error:
             raise Unavailable("no_quorum", str(error)) from error
-        newest = max([result.revision for result in results])
-        if newest > self._board.index:
-            await self._shown(newest)
+        if not await self._showing.wait(max([result.revision for result in results])):
+            # Committed, only not shown here any more: "refused" would be a lie.
+            text = "the write was accepted while this node stopped: read it back"
+            raise Unavailable("outcome_unknown", text)
         return results
-
-    async def _shown(self, revision: int) -> None:
-        """Return when this node shows `revision`."""
-        if self._board.index >= revision:
-            return
-        future = asyncio.get_running_loop().create_future()
-        self._unshown.append((revision, future))
-        await future
 
     async def _apply_changes(self) -> None:
         try:
@@ -350,20 +351,11 @@ class Registry:
                     await self._load_again()
         finally:
             self._closing = True
-            for _, future in self._unshown:
-                if not future.done():
-                    # Committed, only not shown here any more: "refused" would be a lie.
-                    text = "the write was accepted while this node stopped: read it back"
-                    future.set_exception(Unavailable("outcome_unknown", text))
+            self._showing.stop()
 
     def _show(self, changes: Sequence[Change]) -> None:
         self._board.apply(changes, self._clock())
-        for _ in range(len(self._unshown)):
-            revision, future = self._unshown.popleft()
-            if revision > self._board.index:
-                self._unshown.append((revision, future))
-            elif not future.done():
-                future.set_result(None)
+        self._showing.reached(self._board.index)
 
     async def _load_again(self) -> None:
         """Show what the engine holds now as changes: no gap, no repeat, no empty moment."""
@@ -376,11 +368,19 @@ class Registry:
                 if self._board.revision_of(pair.key) != pair.modify_revision:
                     changed.append(pair)
         changed.sort(key=lambda pair: pair.modify_revision)
+        # When the others went is not known: last of all, so that indices only grow.
         self._show(
-            [Change(key, None, revision, ABSENT) for key in gone]
-            + [Change(p.key, p.value, p.modify_revision, p.create_revision) for p in changed]
+            [Change(p.key, p.value, p.modify_revision, p.create_revision) for p in changed]
+            + [Change(key, None, revision, ABSENT) for key in gone]
         )
         self._board.index = revision
+        self._showing.reached(revision)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("%s failed", task.get_name(), exc_info=error)
+            self.failed = True
+            self._on_failure()
 
     async def _keep_leases(self) -> None:
         while True:
@@ -389,11 +389,6 @@ class Registry:
                 await self._expiry.run(guard)
             except Superseded:
                 _log.warning("another node keeps the leases now")
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("%s stopped", task.get_name(), exc_info=error)
 
 
 def _folded(name: InstanceName) -> InstanceName:

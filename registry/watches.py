@@ -112,6 +112,8 @@ class Watches:
                 event for event in self._history if event.index > since and concerns(event, topic)
             )
         self._subscriptions.setdefault(topic, []).append(subscription)
+        if self._closed:
+            subscription.end()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:

@@ -211,7 +211,7 @@ def test_a_full_disk_refuses_writes_and_stops_nothing_else(start_node, small_dis
 
     error = wait_for(refused)
     assert error["code"] == "no_quorum"
-    assert "disk" in error["message"]
+    assert "space" in error["message"]
     assert call(node, "GET", "/v1/kv/big")[0] == 404
     assert call(node, "GET", "/readyz")[0] == 503
     assert call(node, "GET", "/healthz")[0] == 200
