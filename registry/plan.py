@@ -56,6 +56,9 @@ class Plan:
         self._now_s = now_s
         self._outcomes: list[Written | BatchResult] = []
         self._planned: dict[InstanceName, Instance | None] = {}
+        self._status_puts: dict[InstanceName, tuple[int, int | None]] = {}
+        """Position and condition of the put, for what a status was last written onto."""
+        self._spellings: dict[Sequence[str], str] = {}
 
     def add(self, operation: BatchOperation) -> None:
         match operation:
@@ -76,15 +79,7 @@ class Plan:
     def _register(self, operation: Register) -> Written | BatchResult:
         instance = operation.instance
         name = folded(instance)
-        namespace, service, instance_id = self._board.catalog.spelled(name, instance)
-        if (namespace, service, instance_id) != (
-            instance.namespace,
-            instance.service,
-            instance.id,
-        ):
-            instance = msgspec.structs.replace(
-                instance, namespace=namespace, service=service, id=instance_id
-            )
+        instance = self._spelled(name, instance)
         value = encode_instance(instance)
         if len(value) > REGISTRATION_BYTES_MAX:
             return TooLarge(
@@ -114,14 +109,38 @@ class Plan:
         output = instance.output if operation.output is None else operation.output
         if (status, output) != (instance.status, instance.output):
             instance = msgspec.structs.replace(instance, status=status, output=output)
-            entry = self._board.catalog.get(name)
-            expect = None if entry is None or name in self._planned else entry.modify_index
-            put = Put(instance_key(name), encode_instance(instance), expect)
-            return self._write(put, operation, name, instance)
+            return self._put_status(operation, name, instance)
         if name in self._planned:
             return _renewal(instance)
         ttl_s = self._board.renew(name, self._now_s)
         return None if ttl_s is None else _renewal(instance)
+
+    def _put_status(self, operation: Heartbeat, name: InstanceName, instance: Instance) -> Written:
+        key, value = instance_key(name), encode_instance(instance)
+        if name in self._status_puts:
+            # One put under the first one's condition. A second without a condition would
+            # bring back what is here now when the first is lost to another registration.
+            position, expect = self._status_puts[name]
+            self.operations[position] = Put(key, value, expect)
+            self._planned[name] = instance
+            return Written(position, operation, instance)
+        entry = self._board.catalog.get(name)
+        expect = None if entry is None or name in self._planned else entry.modify_index
+        written = self._write(Put(key, value, expect), operation, name, instance)
+        self._status_puts[name] = written.position, expect
+        return written
+
+    def _spelled(self, name: InstanceName, instance: Instance) -> Instance:
+        """`instance` with its names as first written, be it earlier in the same call."""
+        parts = (name.namespace, name[:2], name)
+        spelled = self._board.catalog.spelled(name, instance)
+        first = tuple(map(self._spellings.setdefault, parts, spelled))
+        if first == (instance.namespace, instance.service, instance.id):
+            return instance
+        namespace, service, instance_id = first
+        return msgspec.structs.replace(
+            instance, namespace=namespace, service=service, id=instance_id
+        )
 
     def _find(self, name: InstanceName) -> Instance | None:
         """What `name` will be when the operations planned so far are done."""
@@ -141,6 +160,7 @@ class Plan:
     ) -> Written:
         self.operations.append(write)
         self._planned[name] = instance
+        self._status_puts.pop(name, None)
         return Written(len(self.operations) - 1, operation, instance)
 
 
