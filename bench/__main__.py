@@ -43,10 +43,14 @@ def main() -> int:
         machine = described(Path(name)) | {"nice": str(arguments.nice)}
         if machine["disk"] == "tmpfs":
             sys.exit(f"{arguments.work_dir} is a tmpfs: a sync there costs nothing (--work-dir)")
-        outcomes = [_run(suite, Path(name) / suite, arguments) for suite in arguments.suites]
-    print(report.summary(outcomes))
-    if arguments.results:
-        report.write(outcomes, machine, arguments.results)
+        outcomes = []
+        for suite in arguments.suites:
+            outcome = _run(suite, Path(name) / suite, arguments)
+            outcomes.append(outcome)
+            print(report.tables(outcome), flush=True)
+            if arguments.results:
+                report.write(outcome, machine, arguments.results)
+    print(report.figures(outcomes))
     return 0 if all(outcome.tables for outcome in outcomes) else 1
 
 

@@ -11,28 +11,31 @@ from .samples import Figure, Outcome, Series, Table, shown
 _MARK = {True: "reached", False: "MISSED", None: "not measured"}
 
 
-def write(outcomes: list[Outcome], machine: dict[str, str], directory: Path) -> None:
-    """One JSON file for each suite, so that a suite run alone leaves the others' results be."""
+def write(outcome: Outcome, machine: dict[str, str], directory: Path) -> None:
+    """Files of its own for each suite, so that one run alone leaves the others' results be."""
     directory.mkdir(parents=True, exist_ok=True)
-    for outcome in outcomes:
-        said = {"machine": machine, **asdict(outcome)}
-        path = directory / f"{outcome.suite}.json"
-        path.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-        for table in outcome.tables:
-            (directory / f"{_slug(outcome, table)}.svg").write_text(drawn(table))
-        (directory / f"{outcome.suite}.md").write_text(_markdown(outcome, machine))
+    for old in directory.glob(f"{outcome.suite}-*.svg"):
+        old.unlink()
+    said = {"machine": machine, **asdict(outcome)}
+    path = directory / f"{outcome.suite}.json"
+    path.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+    for table in outcome.tables:
+        (directory / f"{_slug(outcome, table)}.svg").write_text(drawn(table))
+    (directory / f"{outcome.suite}.md").write_text(_markdown(outcome, machine))
 
 
-def summary(outcomes: list[Outcome]) -> str:
-    """Ratios, doubts and figures, for a terminal."""
+def tables(outcome: Outcome) -> str:
+    """Medians, spreads, ratios and doubts, for a terminal."""
     lines = []
-    for outcome in outcomes:
-        for table in outcome.tables:
-            lines += ["", f"{table.title} ({table.unit})", *map("  ".__add__, _lines(table))]
-        lines += [f"missing: {text}" for text in outcome.missing]
-        lines += [f"doubt: {text}" for text in outcome.doubts]
-    figures = [figure for outcome in outcomes for figure in outcome.figures]
-    return "\n".join([*lines, "", *map(_figure_line, figures)])
+    for table in outcome.tables:
+        lines += ["", f"{table.title} ({table.unit})", *map("  ".__add__, _lines(table))]
+    lines += [f"missing: {text}" for text in outcome.missing]
+    lines += [f"doubt: {text}" for text in outcome.doubts]
+    return "\n".join([*lines, ""])
+
+
+def figures(outcomes: list[Outcome]) -> str:
+    return "\n".join(_figure_line(one) for outcome in outcomes for one in outcome.figures)
 
 
 def _lines(table: Table) -> list[str]:
