@@ -33,7 +33,7 @@ RESULTS = Path(__file__).with_name("results")
 def main() -> int:
     arguments = _arguments()
     # Whoever stops us, the servers are stopped too.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     # Inherited by every load generator; servers are put on their own core.
     os.sched_setaffinity(0, {LOAD_CORE})
