@@ -10,7 +10,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ..registry import Registry
 from .errors import ApiError, body_of
-from .responses import JSON, encode, headers
+from .responses import Response, encode
 
 CONNECTIONS_MAX: Final = 10_000
 """At some 10 KB each; one for every instance of a large site that keeps its connection open."""
@@ -76,22 +76,17 @@ class Connection(RequestHandler):
         if self._request_count == 0:
             self.force_close()
 
-    def handle_error(
+    def handle_error(  # type: ignore[override]  # what aiohttp needs of it is in `Response`
         self,
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> Response:
         """aiohttp's own refusals (what is no HTTP, headers too long), in our form."""
         if status >= 500:
             _log.error("answering failed", exc_info=exc)
         text = (message or "").strip().partition("\n")[0] or "this is no HTTP request"
         code = "bad_request" if status < 500 else "internal"
-        response = web.Response(
-            body=encode(body_of(ApiError(status, code, text))),
-            status=status,
-            headers=headers(self._server.registry, JSON),
-        )
-        response.force_close()
-        return response
+        body = encode(body_of(ApiError(status, code, text)))
+        return Response(self._server.registry, body, status, close=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
@@ -35,12 +36,12 @@ class Response:
     """
 
     __slots__ = (
-        "_close",
         "_content_type",
         "_extra",
         "_index",
         "_staleness_ms",
         "body",
+        "close",
         "keep_alive",
         "status",
     )
@@ -62,18 +63,18 @@ class Response:
         self._staleness_ms = registry.staleness_ms()
         self._content_type = content_type
         self._extra = extra
-        self._close = close
+        self.close = close
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send everything. Raises `ConnectionError` when nobody takes it."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        self.keep_alive = request.keep_alive and not self._close
+        self.keep_alive = request.keep_alive and not self.close
         head = self._head(request)
         transport.write(head if request.method == "HEAD" else head + self.body)
         if transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
-            await drained(request)
+            await taken(request, request.writer.drain())
 
     async def write_eof(self) -> None:
         """All has been sent."""
@@ -97,6 +98,19 @@ class Response:
         return head + b"\r\n"
 
 
+class CutOff:
+    """In place of the rest of an answer: ends the connection where it stands, so that what was
+    sent cannot be taken for the whole."""
+
+    status: Final = 0
+    keep_alive: Final = False
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the answer was cut off")
+
+
 def answer(
     registry: Registry, value: Any, status: int = 200, extra: dict[str, str] | None = None
 ) -> Response:
@@ -118,12 +132,14 @@ def headers(registry: Registry, content_type: str) -> dict[str, str]:
     }
 
 
-async def drained(request: web.BaseRequest) -> None:
-    """Wait until the reader has taken most of it. Raises `ConnectionError` when it does not."""
+async def taken(request: web.BaseRequest, writing: Awaitable[None]) -> None:
+    """Wait for `writing`. Raises `ConnectionError` when the reader has gone or takes nothing."""
     try:
         async with asyncio.timeout(SEND_S_MAX):
-            await request.writer.drain()
+            await writing
     except TimeoutError as error:
+        if request.transport is not None:
+            request.transport.abort()
         raise ConnectionResetError("the reader takes nothing") from error
 
 

@@ -261,6 +261,6 @@ ROUTES: Final = (
         statuses=(200, 503),
     ),
     Route("GET", "/metrics", metrics, "Prometheus metrics.", media_type="text/plain"),
-    Route("GET", "/openapi.json", description, "This description."),
+    Route("GET", "/openapi.json", description, "This description.", answer=dict),
     Route("GET", "/docs", docs_page, "This description as a page.", media_type="text/html"),
 )

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +16,7 @@ from .call import Call
 from .connections import BoundedServer
 from .errors import ApiError, body_of, from_registry, invalid, retry_later
 from .metrics import Metrics
-from .responses import Response, encode, no_content
+from .responses import CutOff, Response, encode, no_content
 from .router import Found, Router, WrongMethod
 from .routes import ROUTES
 
@@ -24,7 +26,13 @@ BACKLOG: Final = 1024
 DRAIN_S: Final = 10.0
 """How long calls under way may take to finish; orchestrators kill 30 s after SIGTERM."""
 
+CUT_S: Final = 1.0
+"""How long those that are still not done have between being cancelled and being cut off."""
+
 _log: Final = logging.getLogger("callboard.api")
+
+_ABSOLUTE: Final = re.compile(r"^https?://[^/]*", re.IGNORECASE)
+"""RFC 9112 section 3.2.2: a server must take `http://host/path` for a path, too."""
 
 _DEFECT: Final = ApiError(500, "internal", "this is a defect of callboard; its log says more")
 
@@ -49,34 +57,58 @@ class ApiServer:
         self._registry = registry
         self._config = config
         self._router = Router(ROUTES)
-        self._runner: web.ServerRunner | None = None
-        self._socket: socket.socket | None = None
+        self._connections = BoundedServer(self._handle, registry)
+        self._listener: asyncio.Server | None = None
         self._draining = False
+        self._under_way = 0
+        self._nothing_under_way = asyncio.Event()
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port actually bound; valid after `start`."""
-        assert self._socket is not None
-        host, port = self._socket.getsockname()[:2]
+        assert self._listener is not None
+        host, port = self._listener.sockets[0].getsockname()[:2]
         return host, port
 
     async def start(self) -> None:
         """Raises `CannotListen`."""
-        self._socket = _bind(self._config)
-        server = BoundedServer(self._handle, self._registry)
-        self._runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
-        await self._runner.setup()
-        await web.SockSite(self._runner, self._socket, backlog=BACKLOG).start()
+        loop = asyncio.get_running_loop()
+        bound = _bind(self._config)
+        self._listener = await loop.create_server(self._connections, sock=bound, backlog=BACKLOG)
 
     async def close(self) -> None:
         """Refuse what arrives, let what is under way finish for `DRAIN_S`, then stop."""
         self._draining = True
         self._registry.drain()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener is None:
+            return
+        self._listener.close()
+        # aiohttp would not even read the rest of a body once it has been told to stop.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._nothing_begun()
+        self._connections.pre_shutdown()
+        await self._connections.shutdown(CUT_S)
+        self._listener = None
 
-    async def _handle(self, request: web.BaseRequest) -> Response | web.StreamResponse:
+    async def _nothing_begun(self) -> None:
+        """Wait until no call is under way."""
+        if self._under_way:
+            await self._nothing_under_way.wait()
+
+    async def _handle(self, request: web.BaseRequest) -> Response | CutOff | web.StreamResponse:
+        self._under_way += 1
+        try:
+            response = await self._answered(request)
+        finally:
+            self._under_way -= 1
+            if self._draining and not self._under_way:
+                self._nothing_under_way.set()
+        if self._draining and isinstance(response, Response):
+            response.close = True
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> Response | CutOff | web.StreamResponse:
         started_ns = time.perf_counter_ns()
         path, _, query_text = request.raw_path.partition("?")
         template = ""
@@ -87,18 +119,20 @@ class ApiServer:
             template = route.template
             call = Call(request, self._registry, self.metrics, parts, query_text)
             response = await route.handler(call)
-        except (ConnectionError, asyncio.CancelledError):
-            raise
-        except Exception as error:
+        except ConnectionError:
+            return CutOff()
+        except Exception as error:  # noqa: BLE001  # a defect in one call must not harm others
             response = self._refusal(request, error)
             if call is not None and call.answering:
-                raise ConnectionResetError("an answer under way can only be cut off") from error
+                return CutOff()
         self.metrics.count(
             request.method, template, response.status, time.perf_counter_ns() - started_ns
         )
         return response
 
     def _find(self, method: str, path: str) -> Found:
+        if not path.startswith("/"):
+            path = _ABSOLUTE.sub("", path)
         if self._draining:
             text = "this node is shutting down; ask another"
             raise retry_later("shutting_down", text, close=True)

@@ -41,7 +41,7 @@ async def save(call: Call) -> web.StreamResponse:
             return response
         with path.open("rb") as file:
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                await send(response, chunk)
+                await send(call, response, chunk)
         return response
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from .call import Call
-from .responses import JSON, SEND_S_MAX, headers
+from .responses import JSON, headers, taken
 
 
 async def begin(call: Call, made: dict[str, str]) -> web.StreamResponse:
@@ -28,21 +28,17 @@ async def stream(
     response = await begin(call, headers(call.registry, JSON))
     if call.request.method == "HEAD":
         return response
-    await send(response, head)
+    await send(call, response, head)
     separator = b""
     for part in parts:
         if part:
-            await send(response, separator + part)
+            await send(call, response, separator + part)
             separator = b","
         await asyncio.sleep(0)
-    await send(response, tail)
+    await send(call, response, tail)
     return response
 
 
-async def send(response: web.StreamResponse, data: bytes) -> None:
-    """Write and wait for the reader. Raises `ConnectionError` when it takes nothing."""
-    try:
-        async with asyncio.timeout(SEND_S_MAX):
-            await response.write(data)
-    except TimeoutError as error:
-        raise ConnectionResetError("the reader takes nothing") from error
+async def send(call: Call, response: web.StreamResponse, data: bytes) -> None:
+    """Write and wait for the reader. Raises `ConnectionError` when it has gone or sleeps."""
+    await taken(call.request, response.write(data))

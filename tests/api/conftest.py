@@ -84,6 +84,11 @@ class Board:
         finally:
             writer.close()
 
+    @property
+    def limits(self):
+        """The listener, which holds the limits of its connections."""
+        return self.server._connections
+
     async def exchange(self, *data):
         """Everything that is answered to `data`, until the server closes."""
         async with self.raw(*data) as (reader, _), asyncio.timeout(SOON_S):
