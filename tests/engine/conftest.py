@@ -71,8 +71,9 @@ def writer_pid():
 
 
 @pytest.fixture(scope="session")
-def sync_shim(tmp_path_factory):
+def sync_shim(tmp_path_factory, require):
     """A library to preload that counts syncs and writes of the board, and fails the n-th sync."""
+    require("cc")
     library = tmp_path_factory.mktemp("shim") / "failing_sync.so"
     source = HERE / "failing_sync.c"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)

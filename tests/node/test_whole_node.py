@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -46,10 +47,13 @@ def wait_for(condition):
 
 def children(node, module=""):
     """The pids of the node's child processes, or of those that run `module`."""
-    ran = subprocess.run(
-        ["pgrep", "-P", str(node.process.pid), "-f", module or "."], capture_output=True, text=True
-    )
-    return [int(pid) for pid in ran.stdout.split()]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == node.process.pid and module in (process / "cmdline").read_text():
+                found.append(int(process.name))
+    return found
 
 
 @pytest.mark.foreign("dig")
