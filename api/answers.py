@@ -76,6 +76,9 @@ def is_handed_out(listed: Listed) -> bool:
 
 def seconds(value: float) -> float | int:
     """To the millisecond, and without a fraction when there is none."""
+    whole = int(value)
+    if whole == value:
+        return whole
     rounded = round(value, 3)
     return int(rounded) if rounded == int(rounded) else rounded
 

@@ -68,6 +68,8 @@ class Call:
         return self._query
 
     def parameter(self, name: str) -> str | None:
+        if not self._query_text:
+            return None
         values = self.query.get(name)
         return None if values is None else values[-1]
 
@@ -125,23 +127,21 @@ class Call:
 
     async def body(self, limit_bytes: int) -> bytes:
         """The whole body; refused as soon as it is known to be larger than `limit_bytes`."""
-        request = self.request
-        length = request.content_length
-        if length is not None and length > limit_bytes:
-            raise _too_large(limit_bytes)
-        content = request.content
+        content = self.request.content
         # Most bodies are here already with their headers, and a timer costs as much as
         # everything else about them.
-        if content.is_eof():
-            body: bytes = content.read_nowait()
-        else:
-            self.expect_body()
-            body = await self._arriving(limit_bytes)
+        if not content.is_eof():
+            return await self._arriving(limit_bytes)
+        body: bytes = content.read_nowait()
         if len(body) > limit_bytes:
             raise _too_large(limit_bytes)
         return body
 
     async def _arriving(self, limit_bytes: int) -> bytes:
+        length = self.request.content_length
+        if length is not None and length > limit_bytes:
+            raise _too_large(limit_bytes)
+        self.expect_body()
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_S_MAX):

@@ -85,7 +85,8 @@ class Router:
                     return None
                 parts.append(_decoded(segment) if encoded else segment)
             node = below
-        return _among(node, method, parts)
+        route = node.routes.get(method)
+        return _among(node, method, parts) if route is None else Found(route, parts)
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self.routes)
