@@ -56,14 +56,17 @@ async def engine(open_engine):
 
 
 @pytest.fixture
-def writer_pid():
-    """`writer_pid()`: the only writer process of this one, from the kernel's table."""
+def writer_pid(tmp_path):
+    """`writer_pid()`: the writer process of this test's board, from the kernel's table."""
 
     def find():
         tasks = Path("/proc/self/task").glob("*/children")
         children = [int(pid) for task in tasks for pid in task.read_text().split()]
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
         (pid,) = [
-            pid for pid in children if b"engine.writer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid
+            for pid, command in commands.items()
+            if "engine.writer" in command and str(tmp_path) in command
         ]
         return pid
 
