@@ -219,3 +219,16 @@ def test_too_large_a_registration_refuses_itself_and_no_other(board):
     assert unknown is None
     assert registered.created
     assert renewal == Renewal(15.0, 15.0)
+
+
+def test_a_status_after_a_registration_of_the_same_batch_is_written_onto_that(board):
+    board.put(an_instance())
+    critical = Heartbeat(WEB1, Status.CRITICAL)
+    plan = board.plan(critical, Register(an_instance(port=2)), critical)
+    values = [decode_instance(put.value) for put in plan.operations]
+    assert [(i.port, i.status) for i in values] == [
+        (None, Status.CRITICAL),
+        (2, Status.PASSING),
+        (2, Status.CRITICAL),
+    ]
+    assert [put.expect for put in plan.operations] == [1, None, None]
