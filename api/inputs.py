@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ..durations import parse_duration_s
 from ..registry import DEFAULT_NAMESPACE, TTL_NEVER, Instance, Port, Status, is_name
+from ..registry.names import TAG_CHARS_MAX
 from .errors import invalid
 
 TTL_S_MIN: Final = 0.1
@@ -16,6 +17,20 @@ TTL_S_MIN: Final = 0.1
 TTL_S_MAX: Final = 30 * 24 * 3600.0
 """What lives longer than a month without a sign of life should say so with 0."""
 HOST_CHARS_MAX: Final = 253
+"""RFC 1035 section 2.3.4, as text and without the root's dot."""
+PROTOCOL_CHARS_MAX: Final = 15
+"""RFC 6335 section 5.1, as service names: it becomes `_PROTO` in the names of SRV records."""
+TAGS_MAX: Final = 64
+PORTS_MAX: Final = 64
+META_PAIRS_MAX: Final = 64
+META_KEY_CHARS_MAX: Final = 128
+META_VALUE_CHARS_MAX: Final = 512
+NODE_CHARS_MAX: Final = 128
+OUTPUT_CHARS_MAX: Final = 4096
+"""All of these so that a registration stays a page, whatever it is filled with."""
+OPERATIONS_MAX: Final = 1000
+RENEWALS_MAX: Final = 10_000
+"""What one call takes: some 50 ms of the event loop at most."""
 
 # In patterns `$` would let a line end through: what must end is said by `(?![\s\S])`, which
 # JavaScript, and so the description of the API, understands as well.
@@ -27,12 +42,15 @@ _HOST: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 Share = Annotated[int, Meta(ge=0, le=65535)]
-Protocol = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9]([A-Za-z0-9-]{{0,13}}[A-Za-z0-9])?{_END}")]
+Protocol = Annotated[
+    str,
+    Meta(pattern=rf"^[A-Za-z0-9]([A-Za-z0-9-]{{0,{PROTOCOL_CHARS_MAX - 2}}}[A-Za-z0-9])?{_END}"),
+]
 PortName = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9]([A-Za-z0-9_-]{{0,61}}[A-Za-z0-9])?{_END}")]
-Tag = Annotated[str, Meta(min_length=1, max_length=128, pattern=_NO_CONTROLS)]
-MetaKey = Annotated[str, Meta(min_length=1, max_length=128, pattern=_NO_CONTROLS)]
-MetaValue = Annotated[str, Meta(max_length=512, pattern=_NO_NUL)]
-Output = Annotated[str, Meta(max_length=4096, pattern=_NO_NUL)]
+Tag = Annotated[str, Meta(min_length=1, max_length=TAG_CHARS_MAX, pattern=_NO_CONTROLS)]
+MetaKey = Annotated[str, Meta(min_length=1, max_length=META_KEY_CHARS_MAX, pattern=_NO_CONTROLS)]
+MetaValue = Annotated[str, Meta(max_length=META_VALUE_CHARS_MAX, pattern=_NO_NUL)]
+Output = Annotated[str, Meta(max_length=OUTPUT_CHARS_MAX, pattern=_NO_NUL)]
 Duration = Annotated[
     float | str, Meta(description='Seconds, or a text with a unit: "500ms", "15s", "2m".')
 ]
@@ -43,8 +61,8 @@ class PortBody(msgspec.Struct, forbid_unknown_fields=True):
     protocol: Protocol = "tcp"
 
 
-Ports = Annotated[dict[PortName, PortBody | PortNumber], Meta(max_length=64)]
-MetaPairs = Annotated[dict[MetaKey, MetaValue], Meta(max_length=64)]
+Ports = Annotated[dict[PortName, PortBody | PortNumber], Meta(max_length=PORTS_MAX)]
+MetaPairs = Annotated[dict[MetaKey, MetaValue], Meta(max_length=META_PAIRS_MAX)]
 
 
 class InstanceBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -58,9 +76,9 @@ class InstanceBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     port: PortNumber | None = None
     ports: Ports = {}
     protocol: Protocol = "tcp"
-    tags: Annotated[tuple[Tag, ...], Meta(max_length=64)] = ()
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=TAGS_MAX)] = ()
     meta: MetaPairs = {}
-    node: Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)] = ""
+    node: Annotated[str, Meta(max_length=NODE_CHARS_MAX, pattern=_NO_CONTROLS)] = ""
     priority: Share = 1
     weight: Share = 1
     ttl: Duration | None = None
@@ -100,7 +118,7 @@ class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True):
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
     """Each operation is read on its own, so that a wrong one spoils only itself."""
 
-    operations: Annotated[list[msgspec.Raw], Meta(max_length=1000)]
+    operations: Annotated[list[msgspec.Raw], Meta(max_length=OPERATIONS_MAX)]
 
 
 class RenewedName(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -112,7 +130,7 @@ class RenewedName(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class HeartbeatsBody(msgspec.Struct, forbid_unknown_fields=True):
-    instances: Annotated[list[RenewedName], Meta(max_length=10_000)]
+    instances: Annotated[list[RenewedName], Meta(max_length=RENEWALS_MAX)]
 
 
 class MemberBody(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,17 +7,19 @@ import msgspec
 from aiohttp import web
 
 from ..registry import KvPair, KvTopic
+from ..registry.kv import VALUE_BYTES_MAX
+from ..registry.names import KV_KEY_BYTES_MAX
 from .call import Call
 from .errors import ApiError, invalid
 from .inputs import checked_ttl_s
 from .responses import Response, answer, encode
 from .streaming import stream
 
-KEY_BYTES_MAX: Final = 512
-VALUE_BYTES_MAX: Final = 512 * 1024
 FLAGS_MAX: Final = 2**64 - 1
 PAIRS_PER_PART: Final = 64
 """Of a streamed listing: values may be large."""
+KEYS_PER_PART: Final = 10_000
+"""Keys are small: a part takes a few milliseconds of the event loop."""
 
 
 class KvAnswer(msgspec.Struct, rename="pascal"):
@@ -36,7 +38,7 @@ async def get(call: Call) -> Response | web.StreamResponse:
     key = _key(call, may_be_empty=recurse or keys)
     await call.ready_to_read(KvTopic(key, recurse=recurse or keys))
     if keys:
-        return _keys(call, key)
+        return await _keys(call, key)
     if recurse:
         return await _recurse(call, key)
     pair = call.registry.kv_get(key)
@@ -72,14 +74,18 @@ async def delete(call: Call) -> Response:
     return answer(call.registry, await call.registry.kv_delete(key, cas=call.number("cas")))
 
 
-def _keys(call: Call, prefix: str) -> Response:
+async def _keys(call: Call, prefix: str) -> web.StreamResponse:
     found = call.registry.kv_keys(prefix)
     separator = call.parameter("separator")
     if separator:
         found = list(dict.fromkeys(_up_to(key, len(prefix), separator) for key in found))
     if not found:
         raise _unknown(prefix)
-    return answer(call.registry, found)
+    parts = (
+        encode(found[start : start + KEYS_PER_PART])[1:-1]
+        for start in range(0, len(found), KEYS_PER_PART)
+    )
+    return await stream(call, b"[", parts, b"]")
 
 
 def _up_to(key: str, start: int, separator: str) -> str:
@@ -108,8 +114,8 @@ def _key(call: Call, *, may_be_empty: bool = False) -> str:
     key = call.parts[0]
     if not key and not may_be_empty:
         raise invalid("key", "the key is empty: write /v1/kv/KEY")
-    if len(key.encode()) > KEY_BYTES_MAX:
-        raise invalid("key", f"the key is longer than {KEY_BYTES_MAX} bytes: shorten it")
+    if len(key.encode()) > KV_KEY_BYTES_MAX:
+        raise invalid("key", f"the key is longer than {KV_KEY_BYTES_MAX} bytes: shorten it")
     return key
 
 

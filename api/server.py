@@ -5,11 +5,14 @@ import logging
 import re
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 
 from ..registry import Registry, RegistryError
 from .call import Call
@@ -62,6 +65,18 @@ class ApiServer:
         self._draining = False
         self._under_way = 0
         self._nothing_under_way = asyncio.Event()
+        self.metrics.add(self._load)
+
+    def _load(self) -> Iterator[Metric]:
+        connections = len(self._connections.connections)
+        yield GaugeMetricFamily(
+            "callboard_http_connections", "Open HTTP connections.", value=connections
+        )
+        yield GaugeMetricFamily(
+            "callboard_http_requests_under_way",
+            "Calls being answered, blocking reads and watches among them.",
+            value=self._under_way,
+        )
 
     @property
     def address(self) -> tuple[str, int]:

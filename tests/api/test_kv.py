@@ -3,7 +3,8 @@
 import base64
 
 import pytest
-from callboard.api.kv import VALUE_BYTES_MAX
+from callboard.api import kv
+from callboard.registry.kv import VALUE_BYTES_MAX
 
 from .conftest import until
 
@@ -92,11 +93,14 @@ async def test_prefixes_are_listed_and_deleted(board, path, service):
     assert (await board("GET", f"{path}/?keys")).json == [keys[0], keys[3]]
 
 
-async def test_a_long_listing_is_whole(board, path, service):
+async def test_a_long_listing_is_whole(board, path, service, monkeypatch):
     for n in range(200):
         await board("PUT", f"{path}/{n:03}", b"v")
     got = await board("GET", f"{path}/?recurse")
-    assert [pair["Key"] for pair in got.json] == [f"{service}/{n:03}" for n in range(200)]
+    keys = [f"{service}/{n:03}" for n in range(200)]
+    assert [pair["Key"] for pair in got.json] == keys
+    monkeypatch.setattr(kv, "KEYS_PER_PART", 7)
+    assert (await board("GET", f"{path}/?keys")).json == keys
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,12 @@ async def test_buckets_add_up(own_board):
     assert found[(f"{name}_sum", *labels)] > 0
 
 
+async def test_open_connections_and_calls_under_way_are_shown(own_board):
+    found = await metrics(own_board)
+    assert found[("callboard_http_connections",)] == 1
+    assert found[("callboard_http_requests_under_way",)] == 1
+
+
 async def test_metric_names_follow_the_rule(board):
     ours = {
         key[0] for key in await metrics(board) if not key[0].startswith(("python_", "process_"))
