@@ -139,7 +139,9 @@ class Call:
 
     async def _arriving(self, limit_bytes: int) -> bytes:
         length = self.request.content_length
-        if length is not None and length > limit_bytes:
+        if length is None:
+            _check_coding(self.request.headers.get("Transfer-Encoding", "chunked"))
+        elif length > limit_bytes:
             raise _too_large(limit_bytes)
         self.expect_body()
         body = bytearray()
@@ -170,7 +172,7 @@ class Call:
 
     async def consistent(self) -> None:
         """Wait for what `?consistency` asks for before anything is read."""
-        wanted = self.parameter("consistency") or "default"
+        wanted = self.parameter("consistency") or self._consistency_flag()
         if wanted == "strong":
             await self.registry.confirm()
         elif wanted == "default":
@@ -183,6 +185,12 @@ class Call:
                 )
         elif wanted != "stale":
             raise invalid("consistency", f"{wanted[:40]!r}: write default, strong or stale")
+
+    def _consistency_flag(self) -> str:
+        """Consul's clients write `?consistent` and `?stale`; the stricter one wins."""
+        if self.flag("consistent"):
+            return "strong"
+        return "stale" if self.flag("stale") else "default"
 
     async def ready_to_read(self, topic: Topic) -> None:
         """Before a read of `topic`: its consistency, and with `?index` the wait for a change."""
@@ -238,6 +246,12 @@ def _check_media_type(content_type: str) -> None:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in _JSON_TYPES and not media_type.endswith(("+json", "/json")):
         raise _unsupported(f"{media_type[:80]!r} is not JSON: send Content-Type: application/json")
+
+
+def _check_coding(coding: str) -> None:
+    """aiohttp undoes the chunks and leaves what else was done to the body as it is."""
+    if coding.strip().lower() != "chunked":
+        raise _unsupported(f"a body with Transfer-Encoding {coding[:80]!r} is not taken")
 
 
 def _unsupported(message: str) -> ApiError:

@@ -16,6 +16,7 @@ from .responses import Response, answer, encode, no_content
 from .streaming import stream
 
 REGISTRATION_BYTES_MAX: Final = 64 * 1024
+"""As JSON. The registry's own limit is on what it stores, which is smaller."""
 HEARTBEAT_BYTES_MAX: Final = 32 * 1024
 """An output of 4,096 characters, every one of them escaped."""
 ID_BYTES: Final = 8

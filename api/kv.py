@@ -19,6 +19,10 @@ FLAGS_MAX: Final = 2**64 - 1
 PAIRS_PER_PART: Final = 64
 """Of a streamed listing: values may be large."""
 KEYS_PER_PART: Final = 10_000
+
+_LOCKS: Final = ("acquire", "release")
+_NO_PAGE: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
+"""A value is never a page of somebody's making under this origin."""
 """Keys are small: a part takes a few milliseconds of the event loop."""
 
 
@@ -43,17 +47,20 @@ async def get(call: Call) -> Response | web.StreamResponse:
         return await _recurse(call, key)
     pair = call.registry.kv_get(key)
     if pair is None:
-        raise _unknown(key)
+        raise _unknown(call, key)
     if call.flag("raw"):
-        # Never a page of somebody's making under this origin.
-        guard = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
         binary = "application/octet-stream"
-        return Response(call.registry, pair.value, content_type=binary, extra=guard)
-    return answer(call.registry, [_shown(pair)])
+        extra = {**_index(call), **_NO_PAGE}
+        return Response(call.registry, pair.value, content_type=binary, extra=extra)
+    return answer(call.registry, [_shown(pair)], extra=_index(call))
 
 
 async def put(call: Call) -> Response:
     key = _key(call)
+    for lock in _LOCKS:
+        if call.parameter(lock) is not None:
+            # To store and answer `true` would hand one lock to everybody who asks for it.
+            raise invalid(lock, "there are no sessions and locks here: store with cas and ttl")
     ttl = call.parameter("ttl")
     stored = await call.registry.kv_put(
         key,
@@ -80,12 +87,12 @@ async def _keys(call: Call, prefix: str) -> web.StreamResponse:
     if separator:
         found = list(dict.fromkeys(_up_to(key, len(prefix), separator) for key in found))
     if not found:
-        raise _unknown(prefix)
+        raise _unknown(call, prefix)
     parts = (
         encode(found[start : start + KEYS_PER_PART])[1:-1]
         for start in range(0, len(found), KEYS_PER_PART)
     )
-    return await stream(call, b"[", parts, b"]")
+    return await stream(call, b"[", parts, b"]", _index(call))
 
 
 def _up_to(key: str, start: int, separator: str) -> str:
@@ -97,12 +104,12 @@ def _up_to(key: str, start: int, separator: str) -> str:
 async def _recurse(call: Call, prefix: str) -> web.StreamResponse:
     pairs = call.registry.kv_list(prefix)
     if not pairs:
-        raise _unknown(prefix)
+        raise _unknown(call, prefix)
     parts = (
         b",".join(encode(_shown(pair)) for pair in pairs[start : start + PAIRS_PER_PART])
         for start in range(0, len(pairs), PAIRS_PER_PART)
     )
-    return await stream(call, b"[", parts, b"]")
+    return await stream(call, b"[", parts, b"]", _index(call))
 
 
 def _shown(pair: KvPair) -> KvAnswer:
@@ -119,5 +126,10 @@ def _key(call: Call, *, may_be_empty: bool = False) -> str:
     return key
 
 
-def _unknown(key: str) -> ApiError:
-    return ApiError(404, "unknown_key", f"there is nothing under {key!r}")
+def _index(call: Call) -> dict[str, str]:
+    """What Consul's clients look for, on a 404 too, and wait with; a 0 means none to them."""
+    return {"X-Consul-Index": str(max(call.registry.index, 1))}
+
+
+def _unknown(call: Call, key: str) -> ApiError:
+    return ApiError(404, "unknown_key", f"there is nothing under {key!r}", headers=_index(call))

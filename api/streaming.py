@@ -18,14 +18,18 @@ async def begin(call: Call, made: dict[str, str]) -> web.StreamResponse:
 
 
 async def stream(
-    call: Call, head: bytes, parts: Iterable[bytes], tail: bytes
+    call: Call,
+    head: bytes,
+    parts: Iterable[bytes],
+    tail: bytes,
+    extra: dict[str, str] | None = None,
 ) -> web.StreamResponse:
     """Send JSON as `head`, comma-separated `parts` and `tail`; empty parts are left out.
 
     The index in the header is that of the beginning: what changes while it is read may or may
     not be in it, and comes with the next blocking read.
     """
-    response = await begin(call, headers(call.registry, JSON))
+    response = await begin(call, headers(call.registry, JSON) | (extra or {}))
     if call.request.method == "HEAD":
         return response
     await send(call, response, head)
