@@ -53,9 +53,9 @@ from .views import (
 )
 from .watches import Subscription
 
-STATUS_WRITES_MAX: Final = 16
-"""How often a status is written again because the registration was replaced meanwhile: more
-than this in a row means that two programs fight over one instance."""
+STATUS_WRITES_MAX: Final = 256
+"""How often a status is written again because something else was written meanwhile: so many
+reports for one instance at once are a program that has gone wild."""
 
 _log: Final = logging.getLogger("callboard.registry")
 
