@@ -114,6 +114,12 @@ def test_a_deadline_that_is_put_off_keeps_the_ttl_for_renewals(leases):
     assert leases.remaining_s("a", 0.5) == 15.0
 
 
+def test_a_renewal_of_what_was_put_off_for_longer_gives_the_ttl_and_no_more(leases):
+    leases.set_deadline("a", 0.3, deadline_s=50.0, now_s=0.0)
+    assert leases.renew("a", 1.0) == 0.3
+    assert list(leases.run_out(1.3 + TICK_S)) == [("a", 0.3)]
+
+
 def test_nothing_is_filed_further_ahead_than_the_horizon(leases):
     for now_s in (0.0, 12.34, 1e6):
         leases.grant(("day", now_s), 86_400.0, now_s)
