@@ -181,7 +181,7 @@ async def test_a_status_is_written_onto_whatever_the_registration_is_now(registr
 
 async def test_two_programs_that_fight_over_an_instance_are_told(registry, engine):
     await registry.register(web())
-    ports = iter(range(1, 100))
+    ports = iter(range(1, 10_000))
 
     async def replace():
         engine.before_commit = None
