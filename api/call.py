@@ -125,6 +125,12 @@ class Call:
             if transport is not None and not self.request.content.is_eof():
                 transport.write(_CONTINUE)
 
+    def check_coding(self) -> None:
+        """For bodies that are kept as they come: aiohttp undoes chunks and nothing else."""
+        coding = self.request.headers.get("Transfer-Encoding", "chunked")
+        if coding.lower() != "chunked":
+            raise _unsupported(f"a body with Transfer-Encoding {coding[:80]!r} is not taken")
+
     async def body(self, limit_bytes: int) -> bytes:
         """The whole body; refused as soon as it is known to be larger than `limit_bytes`."""
         content = self.request.content
@@ -139,9 +145,7 @@ class Call:
 
     async def _arriving(self, limit_bytes: int) -> bytes:
         length = self.request.content_length
-        if length is None:
-            _check_coding(self.request.headers.get("Transfer-Encoding", "chunked"))
-        elif length > limit_bytes:
+        if length is not None and length > limit_bytes:
             raise _too_large(limit_bytes)
         self.expect_body()
         body = bytearray()
@@ -246,12 +250,6 @@ def _check_media_type(content_type: str) -> None:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in _JSON_TYPES and not media_type.endswith(("+json", "/json")):
         raise _unsupported(f"{media_type[:80]!r} is not JSON: send Content-Type: application/json")
-
-
-def _check_coding(coding: str) -> None:
-    """aiohttp undoes the chunks and leaves what else was done to the body as it is."""
-    if coding.strip().lower() != "chunked":
-        raise _unsupported(f"a body with Transfer-Encoding {coding[:80]!r} is not taken")
 
 
 def _unsupported(message: str) -> ApiError:

@@ -61,6 +61,7 @@ async def put(call: Call) -> Response:
         if call.parameter(lock) is not None:
             # To store and answer `true` would hand one lock to everybody who asks for it.
             raise invalid(lock, "there are no sessions and locks here: store with cas and ttl")
+    call.check_coding()
     ttl = call.parameter("ttl")
     stored = await call.registry.kv_put(
         key,

@@ -124,6 +124,14 @@ async def test_a_packed_body_is_415(board, service):
     assert refused.status == 415
 
 
+async def test_a_body_that_is_more_than_chunked_is_415(board, service):
+    """aiohttp would hand us the packed bytes as if they were the value."""
+    head = request("PUT", f"/v1/kv/{service}", "Transfer-Encoding: gzip, chunked")
+    async with board.raw(head, b"2\r\n\x1f\x8b\r\n0\r\n\r\n") as (reader, _):
+        assert (await answer(reader))[0] == 415
+    assert (await board("GET", f"/v1/kv/{service}")).status == 404
+
+
 async def test_a_client_that_asks_first_is_told_to_go_on(board, service):
     path = f"/v1/services/{service}/instances/one"
     head = request("PUT", path, "Content-Length: 2", "Expect: 100-continue")

@@ -55,7 +55,45 @@ async def test_an_absent_key_is_404_with_the_index(board, path):
     for query in ("", "?raw", "?recurse", "?keys"):
         got = await board("GET", path + query)
         assert got.error == (404, "unknown_key", None)
-        assert got.index >= 0
+        assert got.headers["X-Consul-Index"] == str(max(got.index, 1))
+
+
+async def test_reads_carry_the_index_that_consuls_clients_wait_with(board, path):
+    index = (await board("PUT", path, b"1")).index
+    for query in ("", "?raw", "?recurse=1", "?keys=True", "?index=1&wait=10s"):
+        got = await board("GET", path + query)
+        assert (got.status, got.headers["X-Consul-Index"]) == (200, str(index))
+
+
+async def test_an_empty_board_has_an_index_that_consuls_clients_take_for_one(own_board, path):
+    got = await own_board("GET", path)
+    assert (got.index, got.headers["X-Consul-Index"]) == (0, "1")
+
+
+async def test_consuls_ways_to_ask_for_consistency_are_understood(own_board, path):
+    await own_board("PUT", path, b"1")
+    confirmed = []
+    confirm = own_board.engine.confirm
+
+    async def counted():
+        confirmed.append(1)
+        return await confirm()
+
+    own_board.engine.confirm = counted
+    own_board.engine.staleness_ms = lambda: 5001.0
+    assert (await own_board("GET", path)).error == (503, "too_stale", None)
+    assert (await own_board("GET", f"{path}?stale=")).status == 200
+    assert not confirmed
+    for query in ("?consistent", "?consistent=1&stale"):
+        assert (await own_board("GET", path + query)).status == 200
+    assert len(confirmed) == 2
+
+
+@pytest.mark.parametrize("lock", ["acquire", "release"])
+async def test_nobody_is_told_to_hold_a_lock(board, path, lock):
+    refused = await board("PUT", f"{path}?{lock}=5b1c", b"mine")
+    assert refused.error == (400, "invalid_input", lock)
+    assert (await board("GET", path)).status == 404
 
 
 async def test_cas_stores_only_what_was_not_changed_meanwhile(board, path):
