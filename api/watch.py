@@ -19,8 +19,6 @@ PING_S: Final = 15.0
 """Proxies close what is silent for 30 s or more, and a dead reader shows only when written to."""
 ALL_NAMESPACES: Final = "*"
 
-_PING: Final = b": ping\n\n"
-
 
 class DeleteAnswer(InstanceAnswer):
     """What went: the instance as it was last, and why."""
@@ -55,8 +53,6 @@ async def _events(
                 if since is None:
                     async for part in _snapshot(call, topic):
                         yield part
-                else:
-                    yield _PING  # the client waits for the head of the answer
                 async for part in _changes(call, subscription):
                     yield part
             return
@@ -82,7 +78,7 @@ async def _changes(call: Call, subscription: Subscription) -> AsyncIterator[byte
             async with asyncio.timeout(PING_S):
                 events = await subscription.next()
         except TimeoutError:
-            yield _PING
+            yield b": ping\n\n"
             continue
         except Ended:
             return
