@@ -182,7 +182,8 @@ def agree(field: str, in_body: str, in_url: str) -> None:
 
 def checked_ttl_s(value: float | str, field: str = "ttl") -> float:
     try:
-        ttl_s = parse_duration_s(value) if isinstance(value, str) else float(value)
+        # To the millisecond, as it is shown: what is read and put back must change nothing.
+        ttl_s = round(parse_duration_s(value) if isinstance(value, str) else float(value), 3)
     except (ValueError, OverflowError) as error:
         raise invalid(field, str(error)) from error
     if ttl_s != TTL_NEVER and not TTL_S_MIN <= ttl_s <= TTL_S_MAX:

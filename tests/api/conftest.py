@@ -126,6 +126,16 @@ async def own_board(tmp_path):
         yield made
 
 
+@pytest.fixture(scope="module")
+def loop_and_board(tmp_path_factory):
+    """Hypothesis calls plain functions: they run on a loop of their own."""
+    with asyncio.Runner() as runner:
+        context = running(tmp_path_factory.mktemp("board") / "data")
+        board = runner.run(context.__aenter__())
+        yield runner, board
+        runner.run(context.__aexit__(None, None, None))
+
+
 @pytest.fixture
 def service():
     """The name of a service that no other test has."""

@@ -8,7 +8,7 @@ from callboard.api.routes import ROUTES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .conftest import SOON_S, running
+from .conftest import SOON_S
 from .test_http import answers_in
 
 EXAMPLES = 60
@@ -60,16 +60,6 @@ parameters = st.lists(
 
 def _bytes(text):
     return text.encode("utf-8", "surrogatepass")
-
-
-@pytest.fixture(scope="module")
-def loop_and_board(tmp_path_factory):
-    """Hypothesis calls plain functions: they run on a loop of their own."""
-    with asyncio.Runner() as runner:
-        context = running(tmp_path_factory.mktemp("board") / "data")
-        board = runner.run(context.__aenter__())
-        yield runner, board
-        runner.run(context.__aexit__(None, None, None))
 
 
 bounded = settings(
