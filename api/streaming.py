@@ -12,6 +12,8 @@ from .responses import JSON, headers, taken
 async def begin(call: Call, made: dict[str, str]) -> web.StreamResponse:
     """Send the head of an answer; from here on an error can only cut it off."""
     response = web.StreamResponse(headers=made)
+    if call.request.version < (1, 1) and "Content-Length" not in made:
+        response.force_close()  # HTTP/1.0 knows no chunks: only the end of the connection ends it
     call.answering = True
     await response.prepare(call.request)
     return response

@@ -186,6 +186,16 @@ async def test_http_1_0_is_answered_and_closed_unless_it_asks_to_be_kept(board):
             assert (status, headers["connection"]) == (200, "keep-alive")
 
 
+async def test_an_answer_without_a_length_ends_with_its_connection_in_http_1_0(board):
+    for path in ("/v1/services", "/v1/kv/?keys"):
+        await board("PUT", "/v1/kv/one", b"v")
+        data = await board.exchange(
+            f"GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode()
+        )
+        json.loads(data.partition(b"\r\n\r\n")[2])
+        assert b"keep-alive" not in data
+
+
 async def test_an_offer_to_upgrade_is_declined_and_the_call_answered(board):
     offers = [("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")]
     offers.append(("Connection: Upgrade", "Upgrade: websocket"))
