@@ -204,10 +204,13 @@ class Call:
         index = self.number("index")
         wait_s = self.duration_s("wait")
         await self.consistent()
-        if index:
+        shown = self.registry.index
+        # As in Consul, 0 means "now", but on an empty board it is where one waits from. And who
+        # has seen more than there is comes from another board: the next change is news to them.
+        if index or (index == 0 and not shown):
             wait_s = WAIT_S_DEFAULT if wait_s is None else min(wait_s, WAIT_S_MAX)
             with self.abandoned_with_connection():
-                await self.registry.wait_past(topic, index, wait_s)
+                await self.registry.wait_past(topic, min(index, shown), wait_s)
 
     def abandoned_with_connection(self) -> "Abandoned":
         """While waiting for something that only the client wants: a client that goes ends it."""

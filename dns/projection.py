@@ -43,7 +43,7 @@ def _pack_address(address: str) -> tuple[int, bytes]:
     try:
         if ":" in address:
             return IPV6, socket.inet_pton(socket.AF_INET6, address)
-        if address[-1:].isdigit():
+        if address.rpartition(".")[2].isdigit():
             return IPV4, socket.inet_pton(socket.AF_INET, address)
         name = name_bytes(labels_of(address))
         return HOST, bytes((len(name),)) + name

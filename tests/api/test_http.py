@@ -270,6 +270,12 @@ async def test_an_idle_connection_is_closed(own_board):
     assert answers_in(await own_board.exchange(request("GET", "/healthz"))) == [200]
 
 
+async def test_a_client_that_dribbles_its_next_header_is_left_like_an_idle_one(own_board):
+    own_board.limits._kwargs["keepalive_timeout"] = 0.05
+    data = await own_board.exchange(request("GET", "/healthz"), b"GET /healthz HTTP/1.1\r\nHo")
+    assert answers_in(data) == [200]
+
+
 async def test_connections_over_the_limit_are_refused_and_the_others_served(own_board):
     own_board.limits.connections_max = len(own_board.limits.connections) + 1
     async with own_board.raw(request("GET", "/healthz")) as (reader, writer):

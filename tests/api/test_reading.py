@@ -183,6 +183,44 @@ async def test_blocking_reads_wake_for_services_an_instance_and_keys(board, serv
     assert service in (await tasks["services"]).json["services"]
 
 
+@pytest.mark.parametrize("expires", [False, True])
+async def test_blocking_reads_answer_when_what_they_show_goes(own_board, expires):
+    await register(own_board, "web", ttl=10)
+    index = (await own_board("PUT", "/v1/kv/a/b?ttl=10s", b"v")).index
+    tail = f"index={index}&wait=60s"
+    paths = ["/v1/services?", "/v1/services/web/instances?", "/v1/services/web/instances/one?"]
+    paths += ["/v1/kv/a/b?", "/v1/kv/a/?recurse&", "/v1/kv/a/?keys&"]
+    reads = [asyncio.create_task(own_board("GET", path + tail)) for path in paths]
+    await waiting(own_board, 4)  # two of them ask about the service, two about the prefix
+    await own_board("GET", "/healthz")
+    assert not any(read.done() for read in reads)
+    if expires:
+        own_board.clock.now_s += 11
+    else:
+        await own_board("DELETE", "/v1/services/web/instances/one")
+        await own_board("DELETE", "/v1/kv/a/b")
+    services, listed, *gone = await asyncio.gather(*reads)
+    assert (services.json, listed.json) == ({"services": {}}, {"instances": []})
+    assert [got.status for got in gone] == [404] * 4
+    assert all(got.index > index for got in (services, listed, *gone))
+
+
+async def test_a_blocking_read_of_what_is_not_there_answers_when_it_comes(own_board):
+    await register(own_board, "other")
+    index = own_board.registry.index
+    tail = f"index={index}&wait=60s"
+    paths = [f"/v1/services/web/instances/one?{tail}", f"/v1/kv/a?{tail}"]
+    reads = [asyncio.create_task(own_board("GET", path)) for path in paths]
+    await waiting(own_board, len(reads))
+    await register(own_board, "other", "two")
+    await own_board("PUT", "/v1/kv/b", b"v")
+    await own_board("GET", "/healthz")
+    assert not any(read.done() for read in reads)
+    await register(own_board, "web")
+    await own_board("PUT", "/v1/kv/a", b"v")
+    assert [got.status for got in await asyncio.gather(*reads)] == [200, 200]
+
+
 async def test_a_client_that_goes_takes_its_blocking_read_along(board, service):
     index = (await register(board, service)).index
     head = (
