@@ -17,7 +17,7 @@ from .projection import id_prefix, key_of, pack_record
 PAGE_RECORDS: Final = 500
 """A message of the feed: some 50 KB, and a millisecond of the event loop to make."""
 
-GATHER_S: Final = 0.003
+GATHER_S: Final = 0.002
 """Between two messages: under load a worker is then woken once for many changes. One that comes
 alone is sent at once, and none waits longer than this."""
 
