@@ -2,6 +2,8 @@
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -196,8 +198,14 @@ class Call:
             return "strong"
         return "stale" if self.flag("stale") else "default"
 
-    async def ready_to_read(self, topic: Topic) -> None:
-        """Before a read of `topic`: its consistency, and with `?index` the wait for a change."""
+    async def ready_to_read(
+        self, topic: Topic, is_news: Callable[[int], bool] = lambda _: True
+    ) -> None:
+        """Before a read of `topic`: its consistency, and with `?index` the wait for a change.
+
+        `is_news(index)` says whether a change to `topic` concerns what is read: for those who
+        read less than the topic.
+        """
         if not self._query_text:
             await self.consistent()
             return
@@ -210,7 +218,16 @@ class Call:
         if index or (index == 0 and not shown):
             wait_s = WAIT_S_DEFAULT if wait_s is None else min(wait_s, WAIT_S_MAX)
             with self.abandoned_with_connection():
-                await self.registry.wait_past(topic, min(index, shown), wait_s)
+                await self._wait_for_news(topic, min(index, shown), wait_s, is_news)
+
+    async def _wait_for_news(
+        self, topic: Topic, index: int, wait_s: float, is_news: Callable[[int], bool]
+    ) -> None:
+        seen = index
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while await self.registry.wait_past(topic, seen, wait_s) and not is_news(index):
+                    seen = self.registry.modify_index(topic)
 
     def abandoned_with_connection(self) -> "Abandoned":
         """While waiting for something that only the client wants: a client that goes ends it."""

@@ -93,7 +93,13 @@ async def deregister(call: Call) -> Response:
 
 async def one(call: Call) -> Response:
     name = call.instance_name
-    await call.ready_to_read(ServiceTopic(name.namespace, name.service))
+
+    def is_news(index: int) -> bool:
+        """The service has changed: has this one, or may it just have gone?"""
+        now = call.registry.instance(name)
+        return now is None or now.modify_index > index
+
+    await call.ready_to_read(ServiceTopic(name.namespace, name.service), is_news)
     listed = call.registry.instance(name)
     if listed is None:
         raise unknown_instance(*call.parts)

@@ -36,3 +36,37 @@ async def test_an_index_of_a_larger_board_waits_for_the_next_change(own_board):
     await own_board("PUT", "/v1/kv/a", b"2")
     async with asyncio.timeout(SOON_S):
         assert (await read).json[0]["ModifyIndex"] == 2
+
+
+async def test_one_instance_is_not_woken_for_its_neighbours(own_board):
+    path = "/v1/services/web/instances"
+    await own_board("PUT", f"{path}/one", {"address": "10.0.0.1"})
+    index = (await own_board("PUT", f"{path}/two", {"address": "10.0.0.2"})).index
+    read = asyncio.create_task(own_board("GET", f"{path}/one?index={index}&wait=60s"))
+    await begun(own_board)
+    for port in (1, 2, 3):
+        await own_board("PUT", f"{path}/two", {"address": "10.0.0.2", "port": port})
+    assert not read.done()
+    await begun(own_board)
+    await own_board("PUT", f"{path}/one", {"address": "10.0.0.3"})
+    async with asyncio.timeout(SOON_S):
+        assert (await read).json["address"] == "10.0.0.3"
+
+
+async def test_one_instance_that_goes_is_told(own_board):
+    path = "/v1/services/web/instances/one"
+    index = (await own_board("PUT", path, {"address": "10.0.0.1"})).index
+    read = asyncio.create_task(own_board("GET", f"{path}?index={index}&wait=60s"))
+    await begun(own_board)
+    await own_board("DELETE", path)
+    async with asyncio.timeout(SOON_S):
+        assert (await read).status == 404
+
+
+async def test_one_unchanged_instance_is_answered_when_time_is_up(own_board):
+    path = "/v1/services/web/instances"
+    index = (await own_board("PUT", f"{path}/one", {"address": "10.0.0.1"})).index
+    read = asyncio.create_task(own_board("GET", f"{path}/one?index={index}&wait=200ms"))
+    await own_board("PUT", f"{path}/two", {"address": "10.0.0.2"})
+    async with asyncio.timeout(SOON_S):
+        assert (await read).json["modify_index"] == index
