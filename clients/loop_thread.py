@@ -22,20 +22,28 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._submitting = threading.RLock()
+        """Held while a call is handed over: one that came behind the stop would never end.
+        Reentrant, because a forgotten client may be collected while one is handed over."""
+        self._stopping = False
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._serve, name="callboard-client", daemon=True)
         self._thread.start()
 
     @property
     def stopped(self) -> bool:
-        return self._loop.is_closed()
+        return self._stopping
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Its result; an interrupted wait (Ctrl-C) cancels it."""
-        if self._pid != os.getpid() or self.stopped or threading.current_thread() is self._thread:
+        if self._pid != os.getpid() or threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError(self._why_not())
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._submitting:
+            if self._stopping:
+                coroutine.close()
+                raise LoopStopped(self._why_not())
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         except concurrent.futures.CancelledError as error:
@@ -49,7 +57,9 @@ class LoopThread:
         if self._pid != os.getpid() or self.stopped:
             coroutine.close()
             return
-        last = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._submitting:
+            self._stopping = True
+            last = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         last.add_done_callback(lambda _: self._loop.stop())
 
     def _why_not(self) -> str:
@@ -62,7 +72,9 @@ class LoopThread:
     def stop(self) -> None:
         if self.stopped or self._pid != os.getpid():
             return
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._submitting:
+            self._stopping = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_S_MAX)
 
     def _serve(self) -> None:

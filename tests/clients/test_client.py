@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import callboard
 import pytest
 from callboard import AsyncClient, Client, NoServerAnswered, NotFound, clients
 from callboard.clients.kv import AsyncKv
+from callboard.clients.loop_thread import LoopStopped, LoopThread
 from callboard.clients.snapshots import AsyncSnapshots
 from callboard.clients.sync import Kv, Snapshots
 
@@ -209,3 +211,25 @@ def test_importing_the_package_does_not_load_the_http_client():
     program = "import sys, callboard; print({'aiohttp', 'rich', 'click'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ran.stdout == "set()\n"
+
+
+def test_no_call_is_left_waiting_by_a_stop_that_comes_in_between():
+    """Calls and the stop race, over and over: each call ends, one way or the other."""
+
+    async def nothing():
+        return True
+
+    for _ in range(50):
+        thread, go = LoopThread(), threading.Barrier(5)
+
+        def call(thread=thread, go=go):
+            go.wait()
+            while not thread.stopped:
+                with suppress(LoopStopped):
+                    thread.run(nothing())
+
+        with ThreadPoolExecutor(4) as pool:
+            calls = [pool.submit(call) for _ in range(4)]
+            go.wait()
+            thread.stop()
+            assert [done.result(20) for done in calls] == [None] * 4
