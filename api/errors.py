@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ..registry import InvalidInput, RegistryError, TooLarge, Unavailable, Unsupported
+from ..registry import InvalidInput, RegistryError, TooLarge, Unavailable
 
 RETRY_AFTER_S: Final = 1
 """What a 503 tells clients to wait: an election or a restart is over by then."""
@@ -71,8 +71,6 @@ def from_registry(error: RegistryError) -> ApiError:
             return invalid(error.field, error.message)
         case Unavailable():
             return retry_later(error.code, error.message)
-        case Unsupported():
-            return ApiError(409, "stands_alone", error.message)
         case _:
             raise AssertionError(f"{error!r} has no HTTP status")
 

@@ -2,7 +2,7 @@
 
 import re
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -139,7 +139,6 @@ class MemberBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 Operation = RegisterOperation | DeregisterOperation | HeartbeatOperation
-OperationName = Literal["register", "deregister", "heartbeat"]
 
 
 def instance_of(

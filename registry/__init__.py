@@ -1,6 +1,6 @@
 """What is registered: names and leases over an engine of key-value pairs."""
 
-from .errors import InvalidInput, RegistryError, TooLarge, Unavailable, Unsupported
+from .errors import InvalidInput, RegistryError, TooLarge, Unavailable
 from .instance import HANDED_OUT, TTL_NEVER, Instance, Port, Status
 from .names import DEFAULT_NAMESPACE, InstanceName, is_name
 from .registry import Registry
@@ -54,6 +54,5 @@ __all__ = [
     "TooLarge",
     "Topic",
     "Unavailable",
-    "Unsupported",
     "is_name",
 ]

@@ -27,7 +27,3 @@ class Unavailable(RegistryError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-class Unsupported(RegistryError):
-    """The engine of this node cannot do it (cluster calls on a node that stands alone)."""
