@@ -12,7 +12,8 @@ from typing import Any, Final, NoReturn
 import click
 
 from . import __version__
-from .config import SETTINGS, ConfigError, Setting, read_toml, resolve
+from .config import ConfigError, read_toml, resolve
+from .settings import SETTINGS, Setting
 
 EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2

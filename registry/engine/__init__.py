@@ -12,6 +12,7 @@ from .seam import (
     EngineError,
     EngineStatus,
     Guard,
+    Keeper,
     Member,
     Operation,
     OutcomeUnknown,
@@ -19,6 +20,7 @@ from .seam import (
     Put,
     Refused,
     Result,
+    StandsAlone,
     Superseded,
 )
 from .snapshot import SnapshotDamaged, read_snapshot
@@ -36,6 +38,7 @@ __all__ = [
     "EngineError",
     "EngineStatus",
     "Guard",
+    "Keeper",
     "Member",
     "Operation",
     "OutcomeUnknown",
@@ -45,6 +48,7 @@ __all__ = [
     "Result",
     "SnapshotDamaged",
     "SqliteEngine",
+    "StandsAlone",
     "Superseded",
     "read_snapshot",
 ]

@@ -83,6 +83,13 @@ class Guard(NamedTuple):
     revision: int
 
 
+class Keeper(NamedTuple):
+    """The node that keeps the leases, and where other nodes' renewals reach it ("" for nowhere)."""
+
+    name: str
+    address: str
+
+
 class Member(NamedTuple):
     """One node of the engine's cluster; `address` is where its peers reach it, "" for none."""
 
@@ -122,6 +129,10 @@ class Superseded(EngineError):
     """The guard no longer holds: another node has been elected. Nothing was written."""
 
 
+class StandsAlone(EngineError):
+    """There is no cluster: no member to add, to remove or to hand over to."""
+
+
 class Compacted(EngineError):
     """The changes asked for are no longer kept: load again."""
 
@@ -157,12 +168,20 @@ class Engine(Protocol):
         """A revision that is no older than this call, agreed by a majority."""
         ...
 
-    async def campaign(self, name: str) -> Guard:
-        """Wait until this node is the lease keeper."""
+    async def campaign(self, name: str, address: str = "") -> Guard:
+        """Wait until this node, reached at `address` by the others, is the lease keeper."""
+        ...
+
+    async def hold(self, guard: Guard) -> None:
+        """Return when `guard` holds no longer: it was resigned, or lost to silence."""
         ...
 
     async def resign(self) -> None:
-        """Let another node become the keeper."""
+        """Let another node become the keeper; this one waits a while before it wins again."""
+        ...
+
+    def keeper(self) -> Keeper | None:
+        """Who keeps the leases, as far as this node has heard; None between two keepers."""
         ...
 
     async def backup(self, path: str) -> int:
@@ -170,6 +189,25 @@ class Engine(Protocol):
         ...
 
     async def members(self) -> list[Member]: ...
+
+    async def add_member(self, name: str, address: str) -> None:
+        """Let the node `name` join, whose peers reach it at `address`.
+
+        Raises `StandsAlone`, `Refused` (another change is under way, or the name is taken) or
+        `OutcomeUnknown`.
+        """
+        ...
+
+    async def remove_member(self, name: str) -> None:
+        """Take a node out for good. Raises as `add_member` does."""
+        ...
+
+    async def transfer_leadership(self) -> str:
+        """Hand the engine's leadership on, if this node's engine has it.
+
+        The name of the node that leads then. Raises as `add_member` does.
+        """
+        ...
 
     def status(self) -> EngineStatus: ...
 

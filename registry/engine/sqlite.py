@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
 from .history import Watch
 from .link import WriterLink
@@ -14,15 +15,19 @@ from .seam import (
     Change,
     EngineStatus,
     Guard,
+    Keeper,
     Member,
     Operation,
     Pair,
     Result,
+    StandsAlone,
     Superseded,
 )
 
 ELECTION_KEY = b"keeper"
 """Names the only election of an engine; a node that stands alone always wins it."""
+
+_ALONE: Final = "which stands alone on its embedded engine"
 
 
 class SqliteEngine:
@@ -36,6 +41,7 @@ class SqliteEngine:
         self._reader = reader
         self._elections = 0
         self._guard: Guard | None = None
+        self._resigned = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -70,13 +76,22 @@ class SqliteEngine:
     async def confirm(self) -> int:
         return self._link.history.revision
 
-    async def campaign(self, name: str) -> Guard:
+    async def campaign(self, name: str, address: str = "") -> Guard:
         self._elections += 1
         self._guard = Guard(ELECTION_KEY + b"/" + name.encode(), self._elections)
+        self._resigned.clear()
         return self._guard
+
+    async def hold(self, guard: Guard) -> None:
+        while guard == self._guard:
+            await self._resigned.wait()
 
     async def resign(self) -> None:
         self._guard = None
+        self._resigned.set()
+
+    def keeper(self) -> Keeper | None:
+        return None if self._guard is None else Keeper(self._node, "")
 
     async def backup(self, path: str) -> int:
         """Raises `Refused` when the file exists or cannot be written."""
@@ -84,6 +99,15 @@ class SqliteEngine:
 
     async def members(self) -> list[Member]:
         return [Member(self._node, "", leader=True, healthy=self._link.stopped == "")]
+
+    async def add_member(self, name: str, address: str) -> None:
+        raise StandsAlone(f"{name!r} cannot join {self._node!r}, {_ALONE}")
+
+    async def remove_member(self, name: str) -> None:
+        raise StandsAlone(f"{name!r} cannot be removed from {self._node!r}, {_ALONE}")
+
+    async def transfer_leadership(self) -> str:
+        raise StandsAlone(f"there is no other node to hand over to from {self._node!r}, {_ALONE}")
 
     def staleness_ms(self) -> float:
         return 0.0

@@ -4,7 +4,8 @@ from dataclasses import fields
 
 import pytest
 from callboard.addresses import Address
-from callboard.config import SETTINGS, ConfigError, ServeConfig, read_toml, resolve
+from callboard.config import ConfigError, ServeConfig, read_toml, resolve
+from callboard.settings import SETTINGS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,150 @@
+"""The table of a node's settings: each row makes a flag, an environment variable and a TOML key."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .addresses import Address, parse_address
+from .durations import parse_duration_s
+
+ENV_PREFIX: Final = "CALLBOARD_"
+
+ZONE_CHARS_MAX: Final = 51
+"""Leaves room below a zone, in the 255 bytes of a name (RFC 1035 section 2.3.4), for three full
+labels and a kind: `ID.SERVICE.instance.` in a namespace."""
+
+DNS_WORKERS_MAX: Final = 64
+"""More processes than any machine's share of cores for DNS: a slip of the hand."""
+
+DNS_TTL_S_MAX: Final = 86_400
+"""A day: answers that stale are of no use to anybody who looks a service up."""
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("text", "json")
+
+_ZONE_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?", re.ASCII)
+_NODE_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table; `parse` raises `ValueError` that says what to write."""
+
+    flag: str
+    metavar: str
+    default: str | None
+    help: str
+    parse: Callable[[str], object]
+    field: str = ""
+    repeats: bool = False
+    numeric: bool = False
+    """Whether a TOML file may hold it as a number."""
+
+    @property
+    def variable(self) -> str:
+        return ENV_PREFIX + self.flag.upper().replace("-", "_")
+
+    @property
+    def attribute(self) -> str:
+        """The field of `ServeConfig`."""
+        return self.field or self.flag.replace("-", "_")
+
+
+def _node_name(text: str) -> str:
+    if _NODE_NAME.fullmatch(text) is None:
+        raise ValueError(
+            f"{text!r} cannot name a node: write up to 63 letters, digits, '-', '_' and '.'"
+        )
+    return text
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("the path is empty: write a directory, for example ./callboard-data")
+    return text
+
+
+def _listener(text: str) -> Address:
+    return parse_address(text, port_min=0)
+
+
+def _zone(text: str) -> str:
+    zone = text.strip().lower().removesuffix(".")
+    labels = zone.split(".")
+    if len(zone) > ZONE_CHARS_MAX or not all(_ZONE_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(
+            f"{text!r} cannot be a zone: write up to {ZONE_CHARS_MAX} characters of letters,"
+            " digits and '-' in labels, for example callboard.internal"
+        )
+    return zone
+
+
+def _dns_ttl_s(text: str) -> int:
+    seconds = parse_duration_s(text)
+    if not seconds.is_integer() or seconds > DNS_TTL_S_MAX:
+        raise ValueError(f"{text!r}: a DNS TTL is whole seconds, from 0s to {DNS_TTL_S_MAX}s")
+    return int(seconds)
+
+
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= DNS_WORKERS_MAX:
+        raise ValueError(f"{text!r} is no number of processes from 1 to {DNS_WORKERS_MAX}")
+    return int(text)
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"{text!r} is not known: write one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+SETTINGS: Final = (
+    Setting("name", "NAME", None, "This node's name; the host name if left out.", _node_name),
+    Setting("data-dir", "DIR", "./callboard-data", "Where the node keeps its data.", _path),
+    Setting("http", "HOST:PORT", "127.0.0.1:8500", "Where the HTTP API listens.", _listener),
+    Setting(
+        "dns", "HOST:PORT", "127.0.0.1:8600", "Where DNS listens, over UDP and TCP.", _listener
+    ),
+    Setting("peer", "HOST:PORT", "127.0.0.1:8300", "Where other nodes reach this one.", _listener),
+    Setting(
+        "zone",
+        "NAME",
+        "callboard.internal",
+        "A DNS zone to answer for; may be given more than once.",
+        _zone,
+        field="zones",
+        repeats=True,
+    ),
+    Setting(
+        "dns-ttl",
+        "DURATION",
+        "5s",
+        "How long resolvers may keep an answer.",
+        _dns_ttl_s,
+        field="dns_ttl_s",
+        numeric=True,
+    ),
+    Setting("dns-workers", "N", "1", "How many processes answer DNS.", _workers, numeric=True),
+    Setting(
+        "default-ttl",
+        "DURATION",
+        "30s",
+        "The TTL of a registration that names none.",
+        parse_duration_s,
+        field="default_ttl_s",
+        numeric=True,
+    ),
+    Setting(
+        "forward",
+        "ADDR:PORT",
+        None,
+        "The resolver for names outside the zones; without it they are refused.",
+        parse_address,
+    ),
+    Setting("log-level", "LEVEL", "info", f"{', '.join(LOG_LEVELS)}.", _one_of(LOG_LEVELS)),
+    Setting("log-format", "FORMAT", "text", f"{' or '.join(LOG_FORMATS)}.", _one_of(LOG_FORMATS)),
+)
