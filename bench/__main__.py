@@ -15,7 +15,7 @@ from .context import Context
 from .machine import described
 from .processes import LOAD_CORE
 from .samples import Outcome
-from .suites import answers, dns, http, renew, scale, visible
+from .suites import answers, cluster, dns, http, renew, scale, visible
 
 SUITES: dict[str, Callable[[Context], None]] = {
     "dns": dns.run,
@@ -24,6 +24,7 @@ SUITES: dict[str, Callable[[Context], None]] = {
     "renew": renew.run,
     "visible": visible.run,
     "scale": scale.run,
+    "cluster": cluster.run,
 }
 SECONDS, ROUNDS = 2.0, 5
 QUICK_SECONDS, QUICK_ROUNDS = 1.0, 1

@@ -25,7 +25,7 @@ _REQUEST_S_MAX = 60.0
 class Board:
     """`callboard serve` on free ports. Use it as a context manager; may be started again."""
 
-    def __init__(self, work_dir: Path, name: str) -> None:
+    def __init__(self, work_dir: Path, name: str, *flags: str) -> None:
         self.home = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=work_dir))
         self.data_dir = self.home / "data"
         self.http_port, self.dns_port = free_port(), free_port()
@@ -35,7 +35,8 @@ class Board:
                 *("--data-dir", str(self.data_dir)),
                 *("--http", f"{HOST}:{self.http_port}"),
                 *("--dns", f"{HOST}:{self.dns_port}"),
-                *("--name", "bench"),
+                *("--name", name),
+                *flags,
             ],
             self.home / "log",
         )
@@ -56,13 +57,20 @@ class Board:
     def start(self) -> None:
         """Until it says that it answers; `start_s` is how long that took. Raises `DidNotStart`."""
         began = time.perf_counter()
+        self.launch()
+        self.wait_ready()
+        self.start_s = time.perf_counter() - began
+
+    def launch(self) -> None:
+        """Without waiting: a cluster forms when all of its nodes have been launched."""
         self.server.__enter__()
+
+    def wait_ready(self) -> None:
         try:
             self.server.wait_until(self._says_ready)
         except BaseException:
             self.server.stop()
             raise
-        self.start_s = time.perf_counter() - began
 
     def _says_ready(self) -> bool:
         said = {line.split()[0] for line in self.server.log.read_text().splitlines() if line}

@@ -1,6 +1,7 @@
 """What every suite is handed: how long to measure, and where to work."""
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,10 @@ class Context:
         """Something that makes the figures less than sure; each is said once."""
         if text not in self.outcome.doubts:
             self.outcome.doubts.append(text)
+
+    def wait(self, seconds: float) -> None:
+        """While a load runs beside us."""
+        time.sleep(seconds)
 
     def say(self, text: str) -> None:
         print(f"  {text}", flush=True)

@@ -89,6 +89,16 @@ class Server:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL to the process itself: what becomes of its children is its own affair."""
+        assert self._process is not None, "started first"
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
     def wait_until(self, is_ready: Callable[[], bool]) -> None:
         """Raises `DidNotStart`."""
         deadline = time.monotonic() + START_S_MAX

@@ -6,14 +6,15 @@ until its standard input closes, which also happens when whoever started it dies
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, cycle, islice
 from typing import Any
 
 from .board import register, registration
@@ -48,9 +49,19 @@ def requests(kind: str, of_whom: str) -> Iterator[bytes]:
             name, instance, ipv4 = next(named)
             path = f"/v1/services/{name}/instances/{name}-{instance}"
             yield _http("PUT", path, registration(ipv4))
+        elif kind == "etcd_put":
+            name, instance, ipv4 = next(named)
+            key = f"/services/{name}/{name}-{instance}"
+            value = json.dumps(registration(ipv4))
+            body = {"key": _base64(key), "value": _base64(value)}
+            yield _http("POST", "/v3/kv/put", body)
         else:
             operations = [register(*next(named)) for _ in range(BATCH)]
             yield _http("POST", "/v1/batch", {"operations": operations})
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _http(method: str, path: str, body: dict[str, Any]) -> bytes:
@@ -59,14 +70,16 @@ def _http(method: str, path: str, body: dict[str, Any]) -> bytes:
     return f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text
 
 
-async def write(port: int, kind: str, of_whom: str, rate: float, stop: asyncio.Event) -> Tally:
-    """`rate` is in registrations a second."""
+async def write(
+    ports: list[int], kind: str, of_whom: str, rate: float, stop: asyncio.Event
+) -> Tally:
+    """`rate` is in registrations a second; the connections are spread over `ports`."""
     tally, made = Tally(), requests(kind, of_whom)
     each = BATCH if kind == "batch" else 1
     began = time.perf_counter()
     dues = (began + n * each / rate for n in count())
 
-    async def connection() -> None:
+    async def connection(port: int) -> None:
         reader, writer = await asyncio.open_connection(HOST, port)
         with contextlib.closing(writer):
             while not stop.is_set():
@@ -79,8 +92,8 @@ async def write(port: int, kind: str, of_whom: str, rate: float, stop: asyncio.E
                 tally.errors += not ok
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
-            group.create_task(connection())
+        for port in islice(cycle(ports), CONNECTIONS):
+            group.create_task(connection(port))
     tally.seconds = time.perf_counter() - began
     return tally
 
@@ -95,7 +108,7 @@ async def _answered(reader: asyncio.StreamReader) -> bool:
 async def main(arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
-    tally = await write(arguments.port, arguments.kind, arguments.names, arguments.rate, stop)
+    tally = await write(arguments.ports, arguments.kind, arguments.names, arguments.rate, stop)
     latencies = sorted(tally.latencies_s) or [0.0]
     said = {
         "rate": tally.registrations / tally.seconds,
@@ -107,9 +120,11 @@ async def main(arguments: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def writing(port: int, kind: str, of_whom: str, rate: float) -> Iterator[dict[str, float]]:
+def writing(
+    ports: Sequence[int], kind: str, of_whom: str, rate: float
+) -> Iterator[dict[str, float]]:
     """Writes as long as the block runs; the dict is filled at its end."""
-    argv = [sys.executable, "-m", "bench.writer", str(port), kind, of_whom, str(rate)]
+    argv = [sys.executable, "-m", "bench.writer", kind, of_whom, str(rate), *map(str, ports)]
     said: dict[str, float] = {}
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
@@ -121,8 +136,8 @@ def writing(port: int, kind: str, of_whom: str, rate: float) -> Iterator[dict[st
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
-    parser.add_argument("kind", choices=["put", "batch"])
+    parser.add_argument("kind", choices=["put", "batch", "etcd_put"])
     parser.add_argument("names", choices=["asked", "others"])
     parser.add_argument("rate", type=float)
+    parser.add_argument("ports", type=int, nargs="+")
     asyncio.run(main(parser.parse_args()))

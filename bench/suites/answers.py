@@ -127,7 +127,7 @@ def _window(context: Context, case: Case) -> Callable[[], Seen]:
         with contextlib.ExitStack() as stack:
             written: dict[str, float] = {}
             if case.writes:
-                load = writing(case.board.http_port, *case.writes, WRITES_PER_S)
+                load = writing([case.board.http_port], *case.writes, WRITES_PER_S)
                 written = stack.enter_context(load)
             window = dnsperf.run(
                 case.board.dns_port,

@@ -81,7 +81,7 @@ def _load(board: Board, queries: Path) -> Iterator[dict[str, float]]:
     argv = [found("dnsperf"), "-s", HOST, "-p", str(board.dns_port), "-d", str(queries)]
     argv += ["-T1", "-c4", "-q60", "-Q", str(QUERIES_PER_S), "-l", str(_LOAD_S_MAX)]
     with (
-        writing(board.http_port, "put", "others", WRITES_PER_S) as written,
+        writing([board.http_port], "put", "others", WRITES_PER_S) as written,
         subprocess.Popen(argv, stdout=subprocess.DEVNULL) as dnsperf,
     ):
         try:

@@ -1,0 +1,1 @@
+"""Three nodes on one machine, beside three members of etcd."""
