@@ -3,7 +3,7 @@
 import socket
 from typing import Final
 
-import msgpack
+import msgspec
 
 from ..registry.instance import HANDED_OUT, Instance
 from .names import service_key
@@ -12,6 +12,7 @@ from .wire import LABEL_BYTES_MAX, labels_of, name_bytes
 
 _SHORT_MAX: Final = 0xFFFF
 _DEFAULT_PROTOCOL: Final = "tcp"
+_encoder: Final = msgspec.msgpack.Encoder()
 
 
 def key_of(namespace: str, service: str) -> bytes:
@@ -65,9 +66,7 @@ def _pack_extras(instance: Instance) -> bytes:
         for name, named in instance.ports.items()
     ]
     text = [_attribute(key, value) for key, value in instance.meta.items()]
-    packed = msgpack.packb((instance.protocol.lower().encode(), tags, ports, text))
-    assert isinstance(packed, bytes)
-    return packed
+    return _encoder.encode((instance.protocol.lower().encode(), tags, ports, text))
 
 
 def _label(tag: str) -> bytes | None:

@@ -16,8 +16,10 @@ class Status(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-HANDED_OUT: Final = frozenset({Status.PASSING, Status.WARNING})
-"""What DNS and `?passing` show: a warning still serves, the other two must not get traffic."""
+HANDED_OUT: Final = (Status.PASSING, Status.WARNING)
+"""What DNS and `?passing` show: a warning still serves, the other two must not get traffic.
+
+A tuple: `in` finds its members by identity, where a set calls the enum's hash, in Python."""
 
 
 class Port(msgspec.Struct, frozen=True, array_like=True):
