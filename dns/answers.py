@@ -4,9 +4,11 @@ Owner names are pointers to the question, so that answers echo the letter case a
 """
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from . import codec, wire
+from .denials import Exists
 from .instances import ABSENT, EMPTY, Found, InstanceRecords, named_port
 from .names import (
     DEFAULT,
@@ -23,7 +25,10 @@ from .names import (
     ServiceInstances,
     ServiceLocation,
     Zones,
+    may_be_kind,
+    namespace_of,
     read_name,
+    service_key,
 )
 from .record import (
     IPV4,
@@ -56,7 +61,8 @@ class Answer(NamedTuple):
     """Sections of a reply; `glue` and `glue_at` are as in `Found`.
 
     `services` are the keys of what it was made from; without any it must not be remembered,
-    because nothing would say that it is out of date.
+    because nothing would say that it is out of date. `exists` of a denial tells for which
+    other first labels the answer would not be the same.
     """
 
     rcode: int
@@ -66,6 +72,7 @@ class Answer(NamedTuple):
     authority: bytes = b""
     services: tuple[bytes, ...] = ()
     rotates: bool = False
+    exists: Exists | None = None
 
 
 class Answers:
@@ -99,8 +106,9 @@ class Answers:
             )
         authority = self._negative_soa_at(zone, offset)
         if not found.exists:
-            # Not remembered: there is no end of names that do not exist.
-            return Answer(wire.NXDOMAIN, authority=authority)
+            # Not remembered by name: there is no end of names that do not exist.
+            exists = _exists_beside(store, asked, below)
+            return Answer(wire.NXDOMAIN, authority=authority, exists=exists)
         return Answer(wire.NOERROR, authority=authority, services=_origin(asked))
 
     def _find(
@@ -230,6 +238,25 @@ def _records(
         # A crowd of IPv4 must not be read to its end for the AAAA that comes with every A.
         return True, store.find(asked.service, kind_facet(kind))[1]
     return store.find(asked.service)
+
+
+def _exists_beside(store: Store, asked: Asked, below: Labels) -> Exists | None:
+    """For names whose denial holds for every other first label that does not exist."""
+    if isinstance(asked, ServiceInstances):
+        if asked.tag is None:
+            return partial(_may_be_service, store, namespace_of(asked.service))
+        return partial(_may_be_tag, store, asked.service)
+    if isinstance(asked, Nothing) and len(below) == 1:
+        return may_be_kind
+    return None
+
+
+def _may_be_service(store: Store, namespace: bytes, label: bytes) -> bool:
+    return label[:1] == b"_" or store.has_service(service_key(namespace, label))
+
+
+def _may_be_tag(store: Store, service: bytes, label: bytes) -> bool:
+    return label[:1] == b"_" or store.may_have_tag(service, label)
 
 
 def _facet(asked: NamedPort | ServiceLocation) -> bytes | None:

@@ -13,6 +13,8 @@ DEFAULT: Final = b"default"
 are most of what a small worker would weigh."""
 _HEX: Final = re.compile(rb"[0-9a-f]{8}|[0-9a-f]{32}")
 
+_KINDS: Final = frozenset({b"service", b"instance", b"addr", b"ns"})
+
 Labels = tuple[bytes, ...]
 
 
@@ -126,6 +128,11 @@ def read_name(below: Labels) -> Asked:
         return NameServer()
     namespace, rest = below[-2], below[:-2]
     return _in_namespace(rest, namespace) if rest else AboveNamespace(namespace)
+
+
+def may_be_kind(label: bytes) -> bool:
+    """Whether a lower-case label directly below a zone or a namespace may mean anything."""
+    return label in _KINDS or label[:1] == b"_"
 
 
 def _in_namespace(below: Labels, namespace: bytes) -> Asked:

@@ -12,6 +12,7 @@ from . import wire
 from .answers import Answer, Answers
 from .cache import Origin, ReplyCache
 from .counters import Counters, kind_of
+from .denials import Denials
 from .names import Labels, Zones
 from .query import Query, Rejected, parse_query
 from .reply import bare_reply, compile_reply, empty_reply
@@ -45,6 +46,7 @@ class Responder:
         self.store = Store()
         self.udp = ReplyCache()
         self.tcp = ReplyCache()
+        self._denials = Denials()
         self.counters = Counters()
         self._answers = Answers(Zones(zones), ttl_s, server_addresses)
         self._forwards = forwards
@@ -67,11 +69,13 @@ class Responder:
         self._answers.index = index
         self.udp.clear()
         self.tcp.clear()
+        self._denials.clear()
 
     def refresh_serials(self) -> None:
         """Negative answers carry the serial: call this now and then, so that it is not old."""
         self.udp.drop_negative()
         self.tcp.drop_negative()
+        self._denials.clear()
 
     def respond(self, data: bytes, *, tcp: bool = False) -> bytes | Forward | None:
         """The reply to one packet; None is silence."""
@@ -92,6 +96,10 @@ class Responder:
             head, question_end, _, next_tail, kind = ready
             (self.counters.tcp_fast if tcp else self.counters.udp_fast)[kind] += 1
             return b"".join((data[:2], head, data[wire.HEADER_BYTES : question_end], next_tail()))
+        if not tcp and (denied := self._denials.find(key, data)) is not None:
+            reply, kind = denied
+            self.counters.udp_slow[kind] += 1
+            return reply
         query = parse_query(data)
         if query is None:
             self.counters.events["dropped"] += 1
@@ -124,6 +132,9 @@ class Responder:
             ready = (compiled.head, question_end, total, compiled.next_tail, kind)
             origin = Origin(answer.services, compiled.held_bytes, bool(answer.authority))
             cache.put(key, ready, origin)
+        elif query.plain and answer.exists and cache is self.udp:
+            tail = compiled.next_tail()
+            self._denials.put(key, answer.exists, compiled.head, question_end, tail, kind)
         self.counters.events["truncated"] += compiled.truncated
         self._count(cache is self.tcp, query.qtype, compiled.rcode)
         return b"".join((data[:2], compiled.head, query.question, compiled.next_tail()))

@@ -10,7 +10,7 @@ from typing import Final
 
 from .crowd import Crowd
 from .names import namespace_of
-from .record import facets_of, is_handed_out, prefix_of, unpack_record
+from .record import facets_of, is_handed_out, prefix_of, tag_facet, unpack_record
 from .wire import LABEL_BYTES_MAX
 
 SMALL_MAX: Final = 16
@@ -51,6 +51,15 @@ class Store:
         if facet is not None:
             few = tuple(one for one in few if facet in facets_of(unpack_record(one)))
         return bool(few), [one for one in few if is_handed_out(one)]
+
+    def may_have_tag(self, key: bytes, tag: bytes) -> bool:
+        """Cheaper than `find`: False is certain, True wants a closer look."""
+        held = self._services.get(key)
+        if held is None:
+            return False
+        if isinstance(held, Crowd):
+            return held.find(tag_facet(tag))[0]
+        return any(tag in record for record in _few(held))
 
     def one(self, key: bytes, instance_id: bytes) -> bytes | None:
         """The record of one instance, handed out or not."""
