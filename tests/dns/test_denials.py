@@ -13,11 +13,8 @@ PLACES = (
     "{}.web.service.prod.ns", r"{}\.prod.service", "x.{}.service",
 )  # fmt: skip
 SERVICES = ("web", "nope", "v2")
-STEPS = st.one_of(
-    st.tuples(st.just("ask"), st.sampled_from(PLACES), st.sampled_from(LABELS)),
-    st.tuples(st.just("put"), st.sampled_from(SERVICES), st.sampled_from(("default", "prod"))),
-    st.tuples(st.just("remove"), st.sampled_from(SERVICES), st.sampled_from(("default", "prod"))),
-)
+NAMESPACES = ("default", "prod")
+CHANGES = st.tuples(st.booleans(), st.sampled_from(SERVICES), st.sampled_from(NAMESPACES))
 
 
 def packet(name, rdtype="A"):
@@ -25,21 +22,26 @@ def packet(name, rdtype="A"):
     return dns.message.make_query(dns.name.from_text(name, origin), rdtype, id=7).to_wire()
 
 
-@given(steps=st.lists(STEPS, max_size=40))
-def test_a_denial_is_what_would_have_been_answered_without_it(make_board, steps):
+def without_serial(reply):
+    """A serial may be a moment old; it stands before the last 16 bytes of a SOA."""
+    negative = reply[6:8] == b"\0\0"
+    return reply[:-20] + reply[-16:] if negative else reply
+
+
+@given(changes=st.lists(CHANGES, max_size=6))
+def test_a_denial_is_what_would_have_been_answered_without_it(make_board, changes):
     board, plain = make_board(), make_board()
     plain.responder._denials.find = lambda _key, _data: None
-    for step, first, second in steps:
-        if step == "ask":
-            query = packet(first.format(second))
-            assert board.responder.respond(query) == plain.responder.respond(query)
-            continue
+    queries = [packet(place.format(label)) for place in PLACES for label in LABELS]
+    for put, service, namespace in [(False, "nope", "default"), *changes]:
         for one in (board, plain):
-            if step == "put":
-                one.register(first, "a", "10.0.0.1", namespace=second, tags=("v2", "gone"))
+            if put:
+                one.register(service, "a", "10.0.0.1", namespace=namespace, tags=("v2", "gone"))
             else:
-                one.remove(first, "a", namespace=second)
-            one.responder.refresh_serials()
+                one.remove(service, "a", namespace=namespace)
+        for query in queries:
+            replies = [one.responder.respond(query) for one in (board, plain)]
+            assert without_serial(replies[0]) == without_serial(replies[1])
 
 
 def test_names_that_differ_in_one_label_share_a_denial(board):
