@@ -34,6 +34,10 @@ UNKNOWN_NAMES = 100_000
 CROWD = 1000
 """Instances of one service: an answer of 16 KB, whole only over TCP."""
 REST = "3,000 instances, at rest"
+HELD_QPS = 50_000
+"""A rate that holds with and without writes. At its peak, a worker that shares its core with the
+node gets fewer packets by each system call; the same rate shows what a change itself costs."""
+HELD = f"3,000 instances, held at {HELD_QPS:,} queries/s, at rest"
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,17 @@ def _cases(work_dir: Path, small: Board, large: Board, instances: int) -> list[C
             for kind in ("put", "batch")
             for whose in ("others", "asked")
         ),
+        Case(HELD, small, same, options=("-Q", str(HELD_QPS))),
+        *(
+            Case(
+                _held("put", whose),
+                small,
+                same,
+                options=("-Q", str(HELD_QPS)),
+                writes=("put", whose),
+            )
+            for whose in ("others", "asked")
+        ),
         Case("random letter case", small, case),
         Case(f"{UNKNOWN_NAMES:,} unknown names", small, nobody, rcode="NXDOMAIN"),
         Case(f"{CROWD:,} records, over TCP", small, crowd, options=("-m", "tcp")),
@@ -112,6 +127,10 @@ def _written(kind: str, whose: str, instances: str) -> str:
     how = "single" if kind == "put" else f"batches of {BATCH}"
     of = "other names" if whose == "others" else "the names asked"
     return f"{instances}, {WRITES_PER_S:,} registrations/s ({how}, {of})"
+
+
+def _held(kind: str, whose: str) -> str:
+    return f"{_written(kind, whose, '3,000')}, held at {HELD_QPS:,} queries/s"
 
 
 def _worker_cpu_s(board: Board) -> Callable[[], float]:
@@ -191,16 +210,19 @@ def _series(context: Context, case: Case, seen: list[Seen]) -> Series:
 
 def _figures(table: Table, instances: int) -> list[Figure]:
     goal = "≤ 10 % worse than at rest with 3,000"
-    wanted = {
-        f"DNS, the same at {instances:,} instances": f"{instances:,} instances, the same names",
-        f"DNS, the same during {WRITES_PER_S:,} registrations/s (single, other names)": _written(
-            "put", "others", "3,000"
-        ),
-        f"DNS, the same during {WRITES_PER_S:,} registrations/s (single, names asked)": _written(
-            "put", "asked", "3,000"
-        ),
-    }
+    during = f"DNS, the same during {WRITES_PER_S:,} registrations/s"
+    wanted = [
+        (
+            f"DNS, the same at {instances:,} instances",
+            f"{instances:,} instances, the same names",
+            REST,
+        )
+    ]
+    for whose, names in (("others", "other names"), ("asked", "names asked")):
+        peak = f"{during} (single, {names}), each at its peak"
+        held = f"{during} (single, {names}), both at {HELD_QPS:,} queries/s"
+        wanted += [(peak, _written("put", whose, "3,000"), REST), (held, _held("put", whose), HELD)]
     return [
-        at_most(what, goal, table.ratio(label), WORSE_MAX, " x as at rest")
-        for what, label in wanted.items()
+        at_most(what, goal, table.ratio(label, to), WORSE_MAX, " x as at rest")
+        for what, label, to in wanted
     ]
