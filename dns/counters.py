@@ -35,7 +35,9 @@ class Counters:
         self.tcp_slow: Counter[int] = Counter()
         self.events: Counter[str] = Counter()
         """`truncated`, `dropped` (no reply by rule), `unsent` (the kernel did not take it),
-        `forwarded`, `forward_hit`, `forward_failed`, `internal_error`, `tcp_refused`."""
+        `reflected` (from port 0 or ourselves: no reply), `forwarded`, `forward_hit`,
+        `forward_failed`, `internal_error`, `tcp_refused` (over a limit of connections),
+        `tcp_evicted` (idle, and closed for a new one)."""
 
     def queries(self) -> dict[QueryKind, int]:
         found = {}

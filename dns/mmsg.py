@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 from .counters import Counters
+from .reflection import destination_of, own_source
 from .responder import Forward, Responder
 
 BATCH_MAX: Final = 64
@@ -108,6 +109,9 @@ class BatchedUdp:
         if reply_from_destination:
             _ask_for_destination(udp)
         self._allocate()
+        own_port = udp.getsockname()[1]
+        self._suspect_ports = frozenset((0, socket.htons(own_port)))
+        self._is_own = own_source(udp)
 
     def serve(self, batches_max: int) -> None:
         """Answer what is waiting, but no more than so many batches."""
@@ -121,6 +125,8 @@ class BatchedUdp:
         )
         if received <= 0:
             return 0  # nothing there, or an error of one earlier packet that poll will repeat
+        if not self._suspect_ports.isdisjoint(self._ports[:received].tolist()):
+            self._silence_reflections(received)
         packets, chars, find = self._packets, self._chars, self._find
         sizes: list[int] = []
         kinds: list[int] = []
@@ -143,6 +149,14 @@ class BatchedUdp:
         # The C loop of Counter.update costs a quarter of `counter[kind] += 1` per packet.
         self._counters.udp_fast.update(kinds)
         return received
+
+    def _silence_reflections(self, received: int) -> None:
+        """Leave nothing to answer of packets whose reply could only come back to ourselves."""
+        for at in range(received):
+            client = self._client(at)
+            if self._is_own(client.address, destination_of(client.ancillary)):
+                self._received_bytes[at] = 0
+                self._counters.events["reflected"] += 1
 
     def _slow(self, base: int, size: int) -> int:
         reply = self._respond(self._chars[base : base + size])
@@ -196,6 +210,8 @@ class BatchedUdp:
         self._chars: Any = (ctypes.c_char * len(self._packets)).from_buffer(self._packets)
         self._bases = tuple(range(0, len(self._packets), _STRIDE))
         self._names: Any = (ctypes.c_char * (_ADDRESS_BYTES * BATCH_MAX))()
+        # Every second of 28 bytes is the port, in network order, in both address families.
+        self._ports = memoryview(self._names).cast("B").cast("H")[1 :: _ADDRESS_BYTES // 2]
         self._controls: Any = (ctypes.c_char * (_CONTROL_BYTES * BATCH_MAX))()
         self._iovecs = (_Iovec * BATCH_MAX)()
         self._headers = (_Mmsghdr * BATCH_MAX)()

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -11,8 +12,12 @@ from .loop import READABLE, WRITABLE, Loop
 from .responder import Forward, Responder
 
 CONNECTIONS_MAX: Final = 512
-"""Per worker; beyond it new ones are closed at once. With the forwarder's sockets this stays
-below the usual limit of 1,024 descriptors, at which accepting would fail for ever."""
+"""Per worker; beyond it the one that has been idle longest is closed. With the forwarder's
+sockets this stays below the usual limit of 1,024 descriptors, at which accepting would fail for
+ever."""
+CLIENT_CONNECTIONS_MAX: Final = 128
+"""Of one address, a quarter of all: a client needs one (RFC 7766 section 6.2.2), a host full of
+containers some dozens, and none may shut everybody else out."""
 IDLE_S_MAX: Final = 10.0
 """How long a client may keep a connection for its next query (Knot's default)."""
 PARTIAL_S_MAX: Final = 2.0
@@ -47,25 +52,49 @@ class TcpServer:
         self.responder = responder
         self.on_forward = on_forward
         self._listener = listener
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}
+        """In the order of their last query."""
+        self._by_client: Counter[str] = Counter()
         loop.register(listener.fileno(), self._accept)
 
     def forget(self, connection: "_Connection") -> None:
-        self._connections.discard(connection)
+        if connection in self._connections:
+            del self._connections[connection]
+            self._by_client[connection.client] -= 1
+            if not self._by_client[connection.client]:
+                del self._by_client[connection.client]
+
+    def used(self, connection: "_Connection") -> None:
+        """It has asked something: others are closed for want of room before it is."""
+        self._connections[connection] = self._connections.pop(connection)
 
     def _accept(self, _events: int) -> None:
         for _ in range(ACCEPTS_MAX):
             try:
-                accepted, _ = self._listener.accept()
+                accepted, address = self._listener.accept()
             except OSError:
                 return  # none left, or taken by another worker, or gone again
-            if len(self._connections) >= CONNECTIONS_MAX:
+            if not self._has_room(address[0]):
                 self.responder.counters.events["tcp_refused"] += 1
                 accepted.close()
                 continue
             if not self._connections:
                 self.loop.call_later(SWEEP_S, self._sweep)
-            self._connections.add(_Connection(self, accepted))
+            self._by_client[address[0]] += 1
+            self._connections[_Connection(self, accepted, address[0])] = None
+
+    def _has_room(self, client: str) -> bool:
+        """For another connection of `client`, perhaps in the place of an idle one."""
+        if self._by_client[client] >= CLIENT_CONNECTIONS_MAX:
+            return False
+        if len(self._connections) < CONNECTIONS_MAX:
+            return True
+        idle = next((one for one in self._connections if one.is_idle), None)
+        if idle is None:
+            return False
+        self.responder.counters.events["tcp_evicted"] += 1
+        idle.close()
+        return True
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -76,11 +105,12 @@ class TcpServer:
 
 
 class _Connection:
-    def __init__(self, server: TcpServer, accepted: socket.socket) -> None:
+    def __init__(self, server: TcpServer, accepted: socket.socket, client: str) -> None:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.deadline = time.monotonic() + IDLE_S_MAX
+        self.client = client
         self._server = server
         self._socket = accepted
         self._frames = Frames()
@@ -90,6 +120,11 @@ class _Connection:
         self._at_end = False
         self._forwarded = 0
         server.loop.register(accepted.fileno(), self._ready, READABLE)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing asked that is not answered and read, and nothing half asked."""
+        return not (self._out or self._forwarded or self._frames.is_partial)
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:
@@ -132,6 +167,7 @@ class _Connection:
                 waiting = False
                 break
             self._was_partial = False
+            self._server.used(self)
             reply = self._server.responder.respond(message, tcp=True)
             if isinstance(reply, Forward):
                 self._forwarded += 1

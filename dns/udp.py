@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .mmsg import PACKET_BYTES_MAX, Client
+from .reflection import own_source
 from .responder import Forward, Responder
 
 PACKETS_MAX: Final = 64
@@ -23,6 +24,7 @@ class PlainUdp:
         self._udp = udp
         self._responder = responder
         self._on_forward = on_forward
+        self._is_own = own_source(udp)
 
     def serve(self, batches_max: int) -> None:
         for _ in range(batches_max * PACKETS_MAX):
@@ -30,6 +32,9 @@ class PlainUdp:
                 data, address = self._udp.recvfrom(PACKET_BYTES_MAX)
             except OSError:
                 return  # nothing there, or an error that an earlier reply came back with
+            if self._is_own(address, b""):
+                self._responder.counters.events["reflected"] += 1
+                continue
             reply = self._responder.respond(data)
             if isinstance(reply, bytes):
                 try:

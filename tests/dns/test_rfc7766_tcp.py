@@ -147,17 +147,44 @@ def served(board):
         loop.close()
 
 
-def test_connections_beyond_the_limit_are_closed_at_once(board, monkeypatch):
-    monkeypatch.setattr(tcp, "CONNECTIONS_MAX", 2)
+def test_a_full_server_closes_whoever_has_been_idle_longest(board, monkeypatch):
+    monkeypatch.setattr(tcp, "CONNECTIONS_MAX", 3)
     with served(board) as (address, run):
         clients = [socket.create_connection(address, timeout=5) for _ in range(3)]
         run()
-        assert board.responder.counters.events["tcp_refused"] == 1
-        assert clients[2].recv(1) == b""
-        for client in clients[:2]:
+        for client in (clients[1], clients[0]):  # the third has never asked, yet came last
             client.sendall(a_query(board, 1))
+            run()
+            assert read_message(client)
+        for n, evicted in enumerate((clients[2], clients[1], clients[0])):
+            late = socket.create_connection(address, timeout=5)
+            late.sendall(a_query(board, n))
+            run()
+            assert read_message(late)
+            assert read_message(evicted) is None
+            clients.append(late)
+        assert board.responder.counters.events["tcp_evicted"] == 3
+        assert board.responder.counters.events["tcp_refused"] == 0
+        for client in clients:
+            client.close()
         run()
-        assert all(read_message(client) for client in clients[:2])
+
+
+def test_a_full_server_keeps_those_it_owes_an_answer(board, monkeypatch):
+    monkeypatch.setattr(tcp, "CONNECTIONS_MAX", 2)
+    with served(board) as (address, run):
+        clients = [socket.create_connection(address, timeout=5) for _ in range(2)]
+        for client in clients:
+            client.sendall(a_query(board, 1)[:-1])
+        run()
+        with socket.create_connection(address, timeout=5) as late:
+            run()
+            assert late.recv(1) == b""
+        assert board.responder.counters.events["tcp_refused"] == 1
+        for client in clients:
+            client.sendall(a_query(board, 1)[-1:])
+        run()
+        assert all(read_message(client) for client in clients)
         for client in clients:
             client.close()
         run()
@@ -165,6 +192,28 @@ def test_connections_beyond_the_limit_are_closed_at_once(board, monkeypatch):
             late.sendall(a_query(board, 1))
             run()
             assert read_message(late), "the closed ones have made room"
+        run()
+
+
+def test_one_address_cannot_take_all_connections(board, monkeypatch):
+    monkeypatch.setattr(tcp, "CLIENT_CONNECTIONS_MAX", 2)
+    with served(board) as (address, run):
+        greedy = [socket.create_connection(address, timeout=5) for _ in range(3)]
+        run()
+        assert greedy[2].recv(1) == b""
+        other = socket.create_connection(address, timeout=5, source_address=("127.0.0.2", 0))
+        for client in (*greedy[:2], other):
+            client.sendall(a_query(board, 1))
+        run()
+        assert all(read_message(client) for client in (*greedy[:2], other))
+        greedy[0].close()
+        run()
+        with socket.create_connection(address, timeout=5) as late:
+            late.sendall(a_query(board, 1))
+            run()
+            assert read_message(late), "the closed one has made room"
+        for client in (*greedy, other):
+            client.close()
         run()
 
 

@@ -121,19 +121,66 @@ def test_a_query_too_long_is_malformed_and_breaks_nothing(serve, board):
     assert [reply[3] & 0xF for reply in replies] == [0, 1, 0]
 
 
-def test_a_client_that_cannot_be_answered_is_passed_over(serve, board):
+def test_a_client_that_cannot_be_answered_is_passed_over(serve, board, monkeypatch):
     """A reply that the kernel refuses must not take the rest of its batch with it."""
     served = serve()
-    raw = forged_from_port_zero(served.udp.getsockname(), board.query("web.service").to_wire())
+    # The kernel refuses port 0, too, if we do not.
+    if isinstance(served.server, BatchedUdp):
+        monkeypatch.setattr(served.server, "_suspect_ports", frozenset())
+    else:
+        monkeypatch.setattr(served.server, "_is_own", lambda *_: False)
     good = board.query("web.service").to_wire()
     served.client.send(good)
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as forger:
-            forger.sendto(raw, ("127.0.0.1", 0))
-    except PermissionError:
-        pytest.skip("forging a source port needs CAP_NET_RAW")
+    forge_from_port_zero(served, good)
     assert len(served.exchange(good, good)) == 3
     assert board.responder.counters.events["unsent"] == 1
+
+
+def test_nothing_is_sent_to_port_zero(serve, board):
+    served = serve()
+    good = board.query("web.service").to_wire()
+    for _ in range(2):  # first sight, then memory
+        served.client.send(good)
+        forge_from_port_zero(served, good)
+        assert len(served.exchange(good, good)) == 3
+    events = board.responder.counters.events
+    assert (events["reflected"], events["unsent"]) == (2, 0)
+
+
+@pytest.mark.parametrize("wildcard", [False, True])
+def test_nothing_is_sent_to_ourselves(path, board, wildcard):
+    if wildcard and path is PlainUdp:
+        pytest.skip("without recvmmsg only loopback is known to be ours")
+    served = Served(path, board, **({"reply_from_destination": True} if wildcard else {}))
+    query = board.query("web.service").to_wire()
+    for _ in range(2):
+        served.udp.sendto(query, ("127.0.0.1", served.udp.getsockname()[1]))
+        assert len(served.exchange(query, query)) == 2
+    assert board.responder.counters.events["reflected"] == 2
+    with pytest.raises(BlockingIOError):
+        served.udp.recv(1)
+    served.close()
+
+
+def test_our_port_at_another_address_is_a_client(serve, board):
+    """Resolvers that ask from port 53 are old, not forged."""
+    served = serve()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("127.0.0.2", served.udp.getsockname()[1]))
+        client.settimeout(5)
+        client.sendto(board.query("web.service").to_wire(), served.udp.getsockname())
+        served.server.serve(1)
+        assert client.recv(512)
+    assert board.responder.counters.events["reflected"] == 0
+
+
+def forge_from_port_zero(served, query):
+    packet = forged_from_port_zero(served.udp.getsockname(), query)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as forger:
+            forger.sendto(packet, ("127.0.0.1", 0))
+    except PermissionError:
+        pytest.skip("forging a source port needs CAP_NET_RAW")
 
 
 def forged_from_port_zero(address, payload):
