@@ -53,6 +53,13 @@ class History:
             or self._bytes - oldest_bytes >= HISTORY_BYTES_MAX
         )
 
+    def restart(self, revision: int) -> None:
+        """Changes up to `revision` are lost: whoever has not seen them is told to load again."""
+        self._batches.clear()
+        self._changes = self._bytes = 0
+        self.revision = self._oldest = revision
+        self._wake()
+
     def close(self) -> None:
         """Watchers get what is there, and then come to their end."""
         self._closed = True

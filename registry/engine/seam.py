@@ -67,7 +67,11 @@ class Pair(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One change in the order of revisions; `value` None says that the key is gone."""
+    """One change in the order of revisions; `value` None says that the key is gone.
+
+    Then `create_revision` is that of the pair which went, or `ABSENT` where nobody tells: etcd
+    would have to look the pair up again for every watcher.
+    """
 
     key: bytes
     value: bytes | None

@@ -1,16 +1,22 @@
 """Engines, faults and foreign ground for the engine's tests."""
 
 import os
+import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from callboard.registry.engine import SqliteEngine
+from callboard.registry.engine.etcd import EtcdEngine, EtcdSettings
 
-ENGINES = {"sqlite": SqliteEngine.open}
-"""Every engine passes the suite: a coroutine that opens one on a data directory."""
+ENGINES = ["sqlite", pytest.param("etcd", marks=pytest.mark.foreign("etcd"))]
+"""Every engine passes the suite."""
+
+ETCD_READY_S = 20.0
 
 HERE = Path(__file__).parent
 
@@ -39,7 +45,10 @@ async def _opener(open_one, data_dir):
 @pytest.fixture(params=ENGINES)
 async def open_engine(request, tmp_path):
     """For the suite: `await open_engine()` with each engine in turn."""
-    async for opener in _opener(ENGINES[request.param], tmp_path / "data"):
+    open_one = SqliteEngine.open
+    if request.param == "etcd":
+        open_one = request.getfixturevalue("etcd").open_board
+    async for opener in _opener(open_one, tmp_path / "data"):
         yield opener
 
 
@@ -48,6 +57,82 @@ async def open_sqlite(tmp_path):
     """For what only SQLite promises."""
     async for opener in _opener(SqliteEngine.open, tmp_path / "data"):
         yield opener
+
+
+class EtcdMember:
+    """Debian's etcd as a process on ports of its own; `url` is where clients reach it."""
+
+    def __init__(self, directory: Path, name: str = "one", *flags: str) -> None:
+        self.name = name
+        self.directory = directory
+        self.flags = flags
+        self.peer_url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.initial = f"{name}={self.peer_url}"
+        self.process = None
+
+    def start(self):
+        command = [
+            *("etcd", "--name", self.name, "--data-dir", str(self.directory / self.name)),
+            *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
+            *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
+            *("--initial-cluster", self.initial, "--logger", "zap", "--log-level", "error"),
+            *("--max-txn-ops", "2048", *self.flags),
+        ]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        return self
+
+    def wait_ready(self):
+        """Until it answers a linearizable read."""
+        deadline = time.monotonic() + ETCD_READY_S
+        while self.ctl("get", "ready", check=False).returncode != 0:
+            assert time.monotonic() < deadline, "etcd does not start"
+            time.sleep(0.02)
+        return self
+
+    def ctl(self, *arguments, check=True):
+        return subprocess.run(
+            ["etcdctl", "--endpoints", self.url, "--command-timeout", "2s", *arguments],
+            env={**os.environ, "ETCDCTL_API": "3"},
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+    def stop(self, signum=signal.SIGKILL):
+        """Safe to do twice, and to one that was stopped by SIGSTOP."""
+        if self.process is not None:
+            self.process.send_signal(signum)
+            self.process.wait()
+            self.process = None
+
+    async def open_board(self, data_dir, *, node="one"):
+        """An engine whose board stands under the name of `data_dir`."""
+        return await EtcdEngine.open(
+            EtcdSettings(
+                endpoints=(self.url,), prefix=f"{data_dir}/", transaction_operations_max=2048
+            ),
+            node=node,
+        )
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory, require):
+    """One etcd for all tests that do it no harm."""
+    require("etcd", "etcdctl")
+    member = EtcdMember(tmp_path_factory.mktemp("etcd")).start()
+    try:
+        yield member.wait_ready()
+    finally:
+        member.stop()
 
 
 @pytest.fixture

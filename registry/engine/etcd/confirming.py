@@ -1,0 +1,84 @@
+"""Linearizable reads, many callers to one, and how long ago the last of them was."""
+
+import asyncio
+import logging
+from typing import Final
+
+from ..seam import EngineError, Refused
+from .connection import CALL_S_MAX, Connection
+from .feed import Feed, read_position
+from .layout import Layout
+
+PROBE_S: Final = 0.5
+"""How often a majority is asked when nobody else does: what staleness is at most, on good days,
+and half the time after which a silent member is left."""
+CONFIRM_S_MAX: Final = 2 * CALL_S_MAX
+"""With a second member to ask when the first is silent."""
+
+_log: Final = logging.getLogger("callboard.etcd")
+
+
+class Confirmer:
+    """`reason` says why a majority could not be asked the last time, and is "" otherwise."""
+
+    def __init__(self, connection: Connection, layout: Layout, feed: Feed) -> None:
+        self._connection = connection
+        self._layout = layout
+        self._feed = feed
+        self._loop = asyncio.get_running_loop()
+        self._round: asyncio.Task[int] | None = None
+        self._next: asyncio.Task[int] | None = None
+        self._fresh_at = self._loop.time()
+        self.reason = ""
+
+    def staleness_ms(self) -> float:
+        """Since the last moment at which the history held all that a majority had."""
+        return (self._loop.time() - self._fresh_at) * 1000
+
+    async def confirm(self) -> int:
+        """The board's revision at a moment after this call, shown by the history. Raises
+        `Refused`."""
+        if self._round is None or self._round.done():
+            self._round = asyncio.create_task(self._confirm(), name="etcd-confirm")
+            return await asyncio.shield(self._round)
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._round), name="etcd-confirm")
+        return await asyncio.shield(self._next)
+
+    async def _after(self, under_way: asyncio.Task[int]) -> int:
+        """The round under way began before its caller came: theirs is the one after it."""
+        await asyncio.wait([under_way])
+        self._round, self._next = self._next, None
+        return await self._confirm()
+
+    async def _confirm(self) -> int:
+        asked_at = self._loop.time()
+        try:
+            async with asyncio.timeout(CONFIRM_S_MAX):
+                position = await read_position(self._connection, self._layout)
+                await self._feed.reach(position.board)
+        except TimeoutError:
+            self.reason = "no majority of etcd answers in time"
+            raise Refused(self.reason) from None
+        except EngineError as error:
+            self.reason = str(error)
+            raise Refused(self.reason) from error
+        self.reason = ""
+        self._feed.reflected(position)
+        self._fresh_at = max(self._fresh_at, asked_at)
+        return self._feed.history.revision
+
+    async def run(self) -> None:
+        """Confirm again and again until cancelled, so that staleness is known."""
+        while True:
+            try:
+                await self.confirm()
+            except Refused as error:
+                _log.debug("no confirmation: %s", error)
+            await asyncio.sleep(PROBE_S)
+
+    async def close(self) -> None:
+        for task in (self._round, self._next):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])

@@ -1,0 +1,215 @@
+"""The channels to an etcd: one endpoint is in use, and another when that one fails."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from aetcd.rpc import (
+    AuthenticateRequest,
+    AuthStub,
+    ClusterStub,
+    KVStub,
+    LeaseStub,
+    MaintenanceStub,
+    WatchStub,
+)
+from grpc import aio
+
+from ..seam import CannotStart, EngineError
+from .errors import NotReached, TokenRejected, read_error
+from .settings import EtcdSettings, dial_target
+
+CALL_S_MAX: Final = 2.0
+"""A read or a renewal that takes longer will not come: ask another member."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),  # a revision is never split, however large
+    ("grpc.max_send_message_length", -1),  # etcd's own limit is the one that counts
+    # etcd drops who pings more often than every 5 s. A member that is silent for less is found by
+    # the reads that go out all the time; the pings clear away what is left of its connection.
+    ("grpc.keepalive_time_ms", 6_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # this is how long connecting may take
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_retries", 0),  # what is safe to repeat is decided here
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.default_authority", "localhost"),
+)
+_REQUIRE_LEADER: Final = ("hasleader", "true")
+
+Method = Callable[..., Any]
+"""A method of a stub."""
+
+_log: Final = logging.getLogger("callboard.etcd")
+
+
+class Endpoint:
+    """One member's address, with the stubs of its channel."""
+
+    def __init__(self, url: str, channel: aio.Channel) -> None:
+        self.url = url
+        self.channel = channel
+        self.kv = KVStub(channel)
+        self.watch = WatchStub(channel)
+        self.lease = LeaseStub(channel)
+        self.cluster = ClusterStub(channel)
+        self.maintenance = MaintenanceStub(channel)
+        self.auth = AuthStub(channel)
+
+
+class Connection:
+    """`call` one unary method at the endpoint in use; never repeats what may have been applied."""
+
+    def __init__(self, settings: EtcdSettings) -> None:
+        """Raises `CannotStart` when a certificate cannot be read."""
+        credentials = _credentials(settings)
+        self._user, self._password = settings.user, settings.password
+        self._token = ""
+        self._renewing: asyncio.Lock = asyncio.Lock()
+        self._endpoints = [
+            Endpoint(url, _channel(url, credentials, settings)) for url in settings.endpoints
+        ]
+        self._current = 0
+        self.on_move: list[Callable[[], None]] = []
+        """For those who have a stream open: another endpoint is used from now on."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoints[self._current]
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        return self._endpoints
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        if self._token:
+            return (_REQUIRE_LEADER, ("token", self._token))
+        return (_REQUIRE_LEADER,)
+
+    def move_on(self, failed: Endpoint) -> None:
+        """Use another endpoint than `failed` from now on, if there is one."""
+        if failed is not self.endpoint or len(self._endpoints) == 1:
+            return
+        self._current = (self._current + 1) % len(self._endpoints)
+        _log.info("etcd at %s does not serve: asking %s", failed.url, self.endpoint.url)
+        for moved in self.on_move:
+            moved()
+
+    async def call(
+        self, pick: Callable[[Endpoint], Method], request: object, timeout_s: float = CALL_S_MAX
+    ) -> Any:
+        """The answer. Raises `Refused` or its kinds, or `OutcomeUnknown`."""
+        token = self._token
+        try:
+            return await self._call(self.endpoint, pick, request, timeout_s)
+        except TokenRejected:
+            if not self._user:
+                raise
+            # It was refused before anything was done: saying it again is safe.
+            await self.authenticate(token)
+            return await self._call(self.endpoint, pick, request, timeout_s)
+
+    async def call_any(self, pick: Callable[[Endpoint], Method], request: object) -> Any:
+        """`call` for what only reads: asks each endpoint in turn until one answers."""
+        for left in reversed(range(len(self._endpoints))):
+            endpoint = self.endpoint
+            try:
+                return await self.call(pick, request)
+            except EngineError:
+                self.move_on(endpoint)
+                if not left:
+                    raise
+        raise AssertionError("there is no endpoint")
+
+    async def _call(
+        self, endpoint: Endpoint, pick: Callable[[Endpoint], Method], request: object, limit: float
+    ) -> Any:
+        calling = pick(endpoint)(request, timeout=limit, metadata=self.metadata)
+        try:
+            return await calling
+        except asyncio.CancelledError:
+            await _end(calling)
+            raise
+        except aio.AioRpcError as error:
+            read = read_error(error.code(), error.details() or "", endpoint.url)
+            if isinstance(read, NotReached):
+                self.move_on(endpoint)
+            raise read from error
+
+    @asynccontextmanager
+    async def stream(self, method: Method) -> AsyncIterator[Any]:
+        """A stream of `method`, which ends with the block. Raises `AioRpcError` inside."""
+        stream = method(metadata=self.metadata)
+        try:
+            yield stream
+        finally:
+            await _end(stream)
+
+    async def authenticate(self, rejected: str = "") -> None:
+        """Get a token, unless somebody has got another than `rejected` meanwhile."""
+        async with self._renewing:
+            if not self._user or self._token != rejected:
+                return
+            self._token = ""
+            request = AuthenticateRequest(name=self._user, password=self._password)
+            answer = await self._call(
+                self.endpoint, lambda at: at.auth.Authenticate, request, CALL_S_MAX
+            )
+            self._token = answer.token
+
+    async def renew_token(self) -> None:
+        """Whatever came of the token in use: get another."""
+        await self.authenticate(self._token)
+
+    async def close(self) -> None:
+        """When no call is under way any more."""
+        for endpoint in self._endpoints:
+            await endpoint.channel.close()
+
+
+async def _end(calling: Any) -> None:
+    """Cancel, and wait until gRPC holds nothing of it any more."""
+    calling.cancel()
+    await calling.code()
+
+
+def _channel(
+    url: str, credentials: grpc.ChannelCredentials | None, settings: EtcdSettings
+) -> aio.Channel:
+    if url.startswith("https://"):
+        if credentials is None:
+            credentials = grpc.ssl_channel_credentials()
+        # The certificate is for the host that was named.
+        options = [option for option in _OPTIONS if option[0] != "grpc.default_authority"]
+        return aio.secure_channel(dial_target(url), credentials, options=options)
+    if settings.cert or settings.ca:
+        raise CannotStart(f"{url} would be reached without TLS: write https://, or no certificates")
+    return aio.insecure_channel(dial_target(url), options=_OPTIONS)
+
+
+def _credentials(settings: EtcdSettings) -> grpc.ChannelCredentials | None:
+    if settings.ca is None and settings.cert is None:
+        return None
+    if (settings.cert is None) != (settings.key is None):
+        raise CannotStart("--etcd-cert and --etcd-key belong together: give both")
+    return grpc.ssl_channel_credentials(
+        _read("--etcd-ca", settings.ca),
+        _read("--etcd-key", settings.key),
+        _read("--etcd-cert", settings.cert),
+    )
+
+
+def _read(flag: str, path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CannotStart(f"{flag} {path}: cannot be read ({error.strerror})") from error
