@@ -41,6 +41,8 @@ class Query(NamedTuple):
     qclass: int
     edns: Edns | None
     plain: bool
+    signed: bool = False
+    """Whether there is a TSIG somewhere in it."""
 
 
 class Rejected(NamedTuple):
@@ -75,6 +77,7 @@ def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
     labels, offset = _question_name(data)
     qtype, qclass = _TWO.unpack_from(data, offset)
     end_of_question = offset = offset + 4
+    signed = False
     for _ in range(before):
         rtype, _, _, offset = _record(data, offset)
         if rtype == wire.OPT:
@@ -84,6 +87,7 @@ def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
     for _ in range(additionals):
         start = offset
         rtype, rclass, ttl, offset = _record(data, offset)
+        signed = signed or rtype == wire.TSIG
         if rtype == wire.OPT:
             # RFC 6891 section 6.1.1: one OPT, owned by the root.
             if edns is not None or data[start] != 0:
@@ -101,9 +105,8 @@ def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
         and not flags & ~(wire.FLAG_RD | wire.FLAG_AD | wire.FLAG_CD)
         and not (edns is not None and _folds(edns.size_bytes))
     )
-    return Query(
-        flags, data[wire.HEADER_BYTES : end_of_question], labels, qtype, qclass, edns, plain
-    )
+    question = data[wire.HEADER_BYTES : end_of_question]
+    return Query(flags, question, labels, qtype, qclass, edns, plain, signed)
 
 
 def _folds(size_bytes: int) -> bool:

@@ -30,6 +30,7 @@ SERVFAIL: Final = 2
 NXDOMAIN: Final = 3
 NOTIMP: Final = 4
 REFUSED: Final = 5
+NOTAUTH: Final = 9
 BADVERS: Final = 16
 
 RCODE_NAMES: Final = {
@@ -39,6 +40,7 @@ RCODE_NAMES: Final = {
     NXDOMAIN: "NXDOMAIN",
     NOTIMP: "NOTIMP",
     REFUSED: "REFUSED",
+    NOTAUTH: "NOTAUTH",
     BADVERS: "BADVERS",
 }
 
@@ -53,6 +55,7 @@ AAAA: Final = 28
 SRV: Final = 33
 OPT: Final = 41
 HTTPS: Final = 65
+TSIG: Final = 250
 IXFR: Final = 251
 AXFR: Final = 252
 ANY: Final = 255

@@ -6,30 +6,22 @@ from typing import Final, NamedTuple
 
 from .. import wire
 from .keys import ALGORITHMS, Key, Keys
+from .sections import Malformed, records_of
 
-TSIG: Final = 250
 FUDGE_S: Final = 300
 """How far clocks may be apart (RFC 8945 section 10)."""
 BADSIG: Final = 16
 BADKEY: Final = 17
 BADTIME: Final = 18
 BADTRUNC: Final = 22
-NOTAUTH: Final = 9
-RECORDS_MAX: Final = 64
-"""In a message that may be signed: a query or the reply to a NOTIFY has a handful."""
 
 _CLASS_ANY: Final = 255
 _MAC_BYTES_MIN: Final = 10
 """RFC 8945 section 5.2.2.1: a shorter one is an error of form, whatever our policy."""
-_COUNTS: Final = struct.Struct("!4H")
 _FIXED: Final = struct.Struct("!HHIH")
 _TIMERS: Final = struct.Struct("!HIH")
 _TWO: Final = struct.Struct("!HH")
 _THREE: Final = struct.Struct("!HHH")
-
-
-class Malformed(Exception):
-    """No message, or one with a TSIG where and how none may be: FORMERR."""
 
 
 class Tsig(NamedTuple):
@@ -157,7 +149,7 @@ def _with_record(message: bytes, tsig: Tsig) -> bytes:
         _THREE.pack(tsig.original_id, tsig.error, len(tsig.other)),
         tsig.other,
     ))  # fmt: skip
-    record = tsig.name + _FIXED.pack(TSIG, _CLASS_ANY, 0, len(data)) + data
+    record = tsig.name + _FIXED.pack(wire.TSIG, _CLASS_ANY, 0, len(data)) + data
     additional = int.from_bytes(message[10:12], "big") + 1
     return message[:10] + additional.to_bytes(2, "big") + message[12:] + record
 
@@ -169,27 +161,19 @@ def _without_record(message: bytes, tsig: Tsig) -> bytes:
 
 
 def _find(message: bytes) -> Tsig | None:
-    """The message's last record if that is a TSIG."""
-    questions, *counts = _COUNTS.unpack_from(message, 4)
-    if questions + sum(counts) > RECORDS_MAX:
+    """The message's last record if that is a TSIG; no other may be one (section 5.2)."""
+    found = None
+    for record in records_of(message):
+        if found is not None:
+            raise Malformed
+        if record.rtype == wire.TSIG:
+            found = record
+    if found is None:
+        return None
+    in_place = found.section == 3 and found.end == len(message)
+    if not in_place or found.rclass != _CLASS_ANY or found.ttl_s:
         raise Malformed
-    at = wire.HEADER_BYTES
-    for _ in range(questions):
-        at = _after_name(message, at) + 4
-    last = sum(counts) - 1
-    for number in range(sum(counts)):
-        start, at = at, _after_name(message, at)
-        rtype, rclass, ttl, size = _FIXED.unpack_from(message, at)
-        at += _FIXED.size + size
-        if at > len(message):
-            raise Malformed
-        if rtype != TSIG:
-            continue
-        # Section 5.2: the last of the additional section, or the message is malformed.
-        if number != last or not counts[2] or rclass != _CLASS_ANY or ttl or at != len(message):
-            raise Malformed
-        return _read(message, start)
-    return None
+    return _read(message, found.at)
 
 
 def _read(message: bytes, start: int) -> Tsig:
@@ -217,14 +201,3 @@ def _name(message: bytes, at: int) -> tuple[bytes, int]:
         if length > wire.LABEL_BYTES_MAX or at - start >= wire.NAME_BYTES_MAX:
             raise Malformed
     return message[start : at + 1].lower(), at + 1
-
-
-def _after_name(message: bytes, at: int) -> int:
-    start = at
-    while length := message[at]:
-        if length >= 0xC0:
-            return at + 2
-        at += length + 1
-        if length > wire.LABEL_BYTES_MAX or at - start >= wire.NAME_BYTES_MAX:
-            raise Malformed
-    return at + 1

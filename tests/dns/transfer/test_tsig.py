@@ -9,7 +9,8 @@ import dns.tsig
 import dns.tsigkeyring
 import pytest
 from callboard.dns.transfer.keys import BadKeyFile, key_name, parse_keys, read_key_file
-from callboard.dns.transfer.tsig import Malformed, Refused, Signer, Verified, verify
+from callboard.dns.transfer.sections import Malformed
+from callboard.dns.transfer.tsig import Refused, Signer, Verified, verify
 from hypothesis import given
 from hypothesis import strategies as st
 

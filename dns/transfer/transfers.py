@@ -1,0 +1,190 @@
+"""What a secondary asks and gets: requests, addresses and the time in; messages out. No sockets."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from .. import wire
+from ..names import Labels
+from ..query import Query, Rejected, parse_query
+from ..reply import bare_reply, empty_reply
+from ..responder import Responder
+from .board import BoardCopy, Moment
+from .grants import Grant, may_have
+from .keys import Keys
+from .sections import Malformed, records_of
+from .stream import axfr, ixfr, messages, single_soa
+from .tsig import Refused, Signer, verify
+from .zone import ZoneRecord, ZoneRecords
+
+SIGNATURE_BYTES: Final = 160
+"""Room for our signature in a UDP reply: the longest MAC and names of usual length."""
+
+
+class Asker(NamedTuple):
+    """Where a request came from. `now_s` is the time of day, for signatures."""
+
+    host: str
+    tcp: bool
+    now_s: int
+
+
+class _Request(NamedTuple):
+    packet_id: bytes
+    query: Query
+    message: bytes
+    signer: Signer | None
+    asker: Asker
+
+
+class Transfers:
+    """Answers whatever a secondary may ask, transfers above all."""
+
+    def __init__(
+        self,
+        zones: Sequence[Labels],
+        *,
+        ttl_s: int,
+        server_addresses: Sequence[bytes],
+        grants: Sequence[Grant] = (),
+        keys: Keys | None = None,
+    ) -> None:
+        self.board = BoardCopy()
+        self.responder = Responder(zones, ttl_s=ttl_s, server_addresses=server_addresses)
+        self.zones = {zone: ZoneRecords(zone, zones, ttl_s, server_addresses) for zone in zones}
+        self._grants = grants
+        self._keys = keys or {}
+        self._moment: Moment | None = None
+
+    @property
+    def serial(self) -> int:
+        """Of the zones as they are handed out now; `settle` moves it."""
+        return self.board.serial & 0xFFFFFFFF
+
+    def settle(self) -> bool:
+        """Take in all changes so far; whether any of them can be seen in a zone."""
+        if self.board.is_settled:
+            return False
+        keys = self.board.settle()
+        self.responder.changed(self.board.serial, keys)
+        self._moment = None
+        return bool(keys)
+
+    def replace(self, index: int, noted: BoardCopy) -> None:
+        """Go on from another copy of the board."""
+        self.board.replace(index, noted)
+        self.responder.replace(index, self.board.store)
+        self._moment = None
+
+    def may_have(self, host: str) -> bool:
+        """Whether anybody at `host` may have a zone, given the right key."""
+        return any(may_have(self._grants, host, key) for key in (None, *self._keys))
+
+    def answer(self, data: bytes, asker: Asker) -> Iterator[bytes]:
+        """The messages of the reply, in order; none is silence."""
+        signer: Signer | None = None
+        message = data
+        try:
+            found = verify(data, self._keys, asker.now_s)
+            if isinstance(found, Refused):
+                return self._not_signed(data[:2], found, asker)
+            if found is not None:
+                message, signer = found
+        except Malformed:
+            query = Rejected(int.from_bytes(data[2:4], "big"), wire.FORMERR)
+            return _bare(data[:2], None if len(data) < wire.HEADER_BYTES else query)
+        parsed = parse_query(message)
+        if not isinstance(parsed, Query):
+            return _bare(data[:2], parsed)
+        request = _Request(data[:2], parsed, message, signer, asker)
+        if signer is None:
+            return self._replies(request)
+        return self._signed(request, signer)
+
+    def _replies(self, request: _Request) -> Iterator[bytes]:
+        query, asker = request.query, request.asker
+        is_transfer = query.qtype in (wire.AXFR, wire.IXFR) and query.qclass == wire.CLASS_IN
+        if not is_transfer or (query.edns and query.edns.version):
+            reply = self.responder.respond(request.message, tcp=asker.tcp)
+            return iter([reply] if isinstance(reply, bytes) else [])
+        zone = self.zones.get(query.labels)
+        if not asker.tcp and query.qtype == wire.AXFR:
+            return self._empty(request, wire.NOTIMP)
+        if zone is None:
+            return self._empty(request, wire.NOTAUTH)
+        key = None if request.signer is None else request.signer.key.name
+        if not may_have(self._grants, asker.host, key):
+            return self._empty(request, wire.REFUSED)
+        if query.qtype == wire.AXFR:
+            return messages(request.packet_id, query, axfr(zone, self._now()))
+        serial = _serial_of(request.message)
+        if serial is None:
+            return self._empty(request, wire.FORMERR)
+        return self._incremental(request, zone, serial)
+
+    def _incremental(self, request: _Request, zone: ZoneRecords, serial: int) -> Iterator[bytes]:
+        records = self._since(zone, serial)
+        if request.asker.tcp:
+            return messages(request.packet_id, request.query, records)
+        limit_bytes = _udp_limit_bytes(request)
+        made = messages(request.packet_id, request.query, records, limit_bytes)
+        first = next(made)
+        if len(first) > limit_bytes or next(made, None) is not None:
+            # RFC 1995 section 2: the serial alone, and the asker comes again over TCP.
+            soa = single_soa(zone, self.serial)
+            first = next(messages(request.packet_id, request.query, soa))
+        return iter((first,))
+
+    def _since(self, zone: ZoneRecords, serial: int) -> Iterator[ZoneRecord]:
+        if not _is_newer(self.serial, serial):
+            return single_soa(zone, self.serial)
+        difference = self.board.since(serial)
+        return axfr(zone, self._now()) if difference is None else ixfr(zone, difference)
+
+    def _now(self) -> Moment:
+        """The board as it is; who asks at the same serial shares it."""
+        if self._moment is None:
+            self._moment = self.board.moment()
+        return self._moment
+
+    def _empty(self, request: _Request, rcode: int) -> Iterator[bytes]:
+        return iter((empty_reply(request.packet_id, request.query, rcode),))
+
+    def _not_signed(self, packet_id: bytes, refused: Refused, asker: Asker) -> Iterator[bytes]:
+        query = parse_query(refused.message)
+        if not isinstance(query, Query):
+            return _bare(packet_id, query)
+        reply = empty_reply(packet_id, query, wire.NOTAUTH)
+        return iter((refused.sign(reply, asker.now_s),))
+
+    def _signed(self, request: _Request, signer: Signer) -> Iterator[bytes]:
+        replies = self._replies(request)
+        if not request.asker.tcp:
+            limit_bytes = _udp_limit_bytes(request)
+            short = empty_reply(request.packet_id, request.query, wire.NOERROR, wire.FLAG_TC)
+            replies = (one if len(one) <= limit_bytes else short for one in replies)
+        return (signer.sign(one, request.asker.now_s) for one in replies)
+
+
+def _bare(packet_id: bytes, rejected: Rejected | None) -> Iterator[bytes]:
+    if rejected is None:
+        return iter(())
+    return iter((bare_reply(packet_id, rejected.flags, rejected.rcode),))
+
+
+def _serial_of(message: bytes) -> int | None:
+    """What an IXFR's asker has: the serial of the SOA in its authority section."""
+    for record in records_of(message):
+        if record.section == 2 and record.rtype == wire.SOA and record.end - record.data_at >= 22:
+            return int.from_bytes(message[record.end - 20 : record.end - 16], "big")
+    return None
+
+
+def _is_newer(one: int, other: int) -> bool:
+    """RFC 1982 section 3.2."""
+    return one != other and (one - other) & 0xFFFFFFFF < 0x80000000
+
+
+def _udp_limit_bytes(request: _Request) -> int:
+    edns = request.query.edns
+    offered = min(edns.size_bytes, wire.UDP_BYTES_MAX) if edns else wire.UDP_BYTES_PLAIN
+    return offered - (SIGNATURE_BYTES if request.signer else 0)
