@@ -142,7 +142,8 @@ class BoardCopy:
         else:
             return None
         pairs = {key: (held, self.store.records(key)) for key, held in before.items()}
-        if sum(len(old) + len(new) for old, new in pairs.values()) > 2 * self.store.instances:
+        changes = sum(len(set(was).symmetric_difference(now)) for was, now in pairs.values())
+        if changes > self.store.instances:
             return None
         gone, new = self._address_names(pairs.values())
         return Difference(serial, self.serial, pairs, gone, new)

@@ -42,7 +42,8 @@ class ZoneRecords:
         self._below_bytes_max = wire.NAME_BYTES_MAX - len(wire.name_bytes(zone))
 
     def soa(self, serial: int) -> ZoneRecord:
-        times = (serial, SOA_REFRESH_S, SOA_RETRY_S, SOA_EXPIRE_S, NEGATIVE_TTL_S)
+        """`serial` is the registry's index; RFC 1982 compares modulo 2^32."""
+        times = (serial & 0xFFFFFFFF, SOA_REFRESH_S, SOA_RETRY_S, SOA_EXPIRE_S, NEGATIVE_TTL_S)
         owner = wire.QNAME_POINTER
         record = codec.soa_record(owner, self.zone, wire.HEADER_BYTES, self._ttl_s, times)
         return (), record[_OWNER_BYTES:]

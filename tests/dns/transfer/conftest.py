@@ -6,6 +6,7 @@ import dns.rdatatype
 import dns.zone
 import pytest
 from callboard.dns.projection import id_prefix, key_of, pack_record
+from callboard.dns.transfer.board import BoardCopy
 from callboard.dns.transfer.grants import parse_grant
 from callboard.dns.transfer.transfers import Asker, Transfers
 from callboard.dns.wire import labels_of
@@ -26,8 +27,7 @@ class TransferBoard:
             keys=keys,
         )
         self.index = 1
-        self.transfers.board.note(self.index, ())
-        self.transfers.settle()
+        self.transfers.replace(self.index, BoardCopy())
 
     def put(self, *instances):
         self.index += 1

@@ -62,7 +62,7 @@ def content(records):
     return Counter(records[1:-1])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(before=CHANGES, after=CHANGES)
 def test_an_incremental_transfer_makes_the_new_zone_of_the_old(
     transfer_board, make_instance, before, after
