@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from .addresses import Address
+from .etcd_access import EtcdUser
 from .settings import SETTINGS, Setting
 
 
@@ -34,6 +35,13 @@ class ServeConfig:
     dns_workers: int
     default_ttl_s: float
     forward: Address | None
+    etcd: tuple[str, ...] | None
+    """URLs of an etcd to use; None: the node stands alone."""
+    etcd_prefix: str
+    etcd_ca: str | None
+    etcd_cert: str | None
+    etcd_key: str | None
+    etcd_user: EtcdUser | None
     log_level: str
     log_format: str
 

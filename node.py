@@ -17,7 +17,7 @@ from .config import ServeConfig
 from .dns import DnsConfig, DnsFront, DnsFrontError
 from .dns_metrics import dns_metrics
 from .registry import Registry
-from .registry.engine import CannotStart, SqliteEngine
+from .registry.engine import CannotStart, Engine, SqliteEngine
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """The board's objects make no cycles: looking for some at every 700 allocations, as Python
@@ -54,7 +54,7 @@ async def _serve(config: ServeConfig) -> int:
 
 async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event) -> Registry:
     """Bring up each part, and leave its closing on `stack`: the last started stops first."""
-    engine = await SqliteEngine.open(config.data_dir, node=config.name)
+    engine = await _open_engine(config)
     stack.push_async_callback(engine.close)
     registry = Registry(
         engine,
@@ -75,6 +75,23 @@ async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event
     await api.start()
     _say_ready(api, dns)
     return registry
+
+
+async def _open_engine(config: ServeConfig) -> Engine:
+    if config.etcd is None:
+        return await SqliteEngine.open(config.data_dir, node=config.name)
+    from .registry.engine.etcd import EtcdEngine, EtcdSettings  # gRPC takes 0.2 s to load
+
+    settings = EtcdSettings(
+        endpoints=config.etcd,
+        prefix=config.etcd_prefix,
+        ca=config.etcd_ca,
+        cert=config.etcd_cert,
+        key=config.etcd_key,
+        user=config.etcd_user.name if config.etcd_user else "",
+        password=config.etcd_user.password if config.etcd_user else "",
+    )
+    return await EtcdEngine.open(settings, node=config.name)
 
 
 def _dns_config(config: ServeConfig) -> DnsConfig:

@@ -7,6 +7,7 @@ from typing import Final
 
 from .addresses import Address, parse_address
 from .durations import parse_duration_s
+from .etcd_access import parse_etcd_prefix, parse_etcd_urls, parse_etcd_user
 
 ENV_PREFIX: Final = "CALLBOARD_"
 
@@ -61,7 +62,7 @@ def _node_name(text: str) -> str:
 
 def _path(text: str) -> str:
     if not text or "\0" in text:
-        raise ValueError("the path is empty: write a directory, for example ./callboard-data")
+        raise ValueError("the path is empty: write one, for example ./callboard-data")
     return text
 
 
@@ -145,6 +146,24 @@ SETTINGS: Final = (
         "The resolver for names outside the zones; without it they are refused.",
         parse_address,
     ),
+    Setting(
+        "etcd",
+        "URL,...",
+        None,
+        "An etcd cluster that exists already keeps the board, instead of the data directory.",
+        parse_etcd_urls,
+    ),
+    Setting(
+        "etcd-prefix",
+        "PREFIX",
+        "callboard/",
+        "What the board's keys in that etcd start with.",
+        parse_etcd_prefix,
+    ),
+    Setting("etcd-ca", "FILE", None, "The certificates that etcd's own is checked with.", _path),
+    Setting("etcd-cert", "FILE", None, "The certificate shown to etcd.", _path),
+    Setting("etcd-key", "FILE", None, "The key of that certificate.", _path),
+    Setting("etcd-user", "USER:PASSWORD", None, "Who this node is to etcd.", parse_etcd_user),
     Setting("log-level", "LEVEL", "info", f"{', '.join(LOG_LEVELS)}.", _one_of(LOG_LEVELS)),
     Setting("log-format", "FORMAT", "text", f"{' or '.join(LOG_FORMATS)}.", _one_of(LOG_FORMATS)),
 )

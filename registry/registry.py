@@ -24,7 +24,6 @@ from .engine.seam import (
     Member,
     Operation,
     OutcomeUnknown,
-    Pair,
     Put,
     Result,
     Superseded,
@@ -35,6 +34,7 @@ from .instance import TTL_NEVER, DamagedValue, Instance
 from .kv import VALUE_BYTES_MAX, StoredKv, encode_kv
 from .names import InstanceName, kv_key
 from .plan import Lost, Plan
+from .reloading import lost_changes
 from .restoring import restore_operations
 from .showing import Showing
 from .views import (
@@ -359,20 +359,8 @@ class Registry:
 
     async def _load_again(self) -> None:
         """Show what the engine holds now as changes: no gap, no repeat, no empty moment."""
-        revision, pages = await self._engine.load()
-        gone = set(self._board.keys())
-        changed: list[Pair] = []
-        async for page in pages:
-            for pair in page:
-                gone.discard(pair.key)
-                if self._board.revision_of(pair.key) != pair.modify_revision:
-                    changed.append(pair)
-        changed.sort(key=lambda pair: pair.modify_revision)
-        # When the others went is not known: last of all, so that indices only grow.
-        self._show(
-            [Change(p.key, p.value, p.modify_revision, p.create_revision) for p in changed]
-            + [Change(key, None, revision, ABSENT) for key in gone]
-        )
+        revision, changes = await lost_changes(self._engine, self._board)
+        self._show(changes)
         self._board.index = revision
         self._showing.reached(revision)
 

@@ -27,6 +27,12 @@ def test_the_defaults_are_those_of_the_contract(monkeypatch):
         dns_workers=1,
         default_ttl_s=30,
         forward=None,
+        etcd=None,
+        etcd_prefix="callboard/",
+        etcd_ca=None,
+        etcd_cert=None,
+        etcd_key=None,
+        etcd_user=None,
         log_level="info",
         log_format="text",
     )
@@ -47,6 +53,12 @@ GOOD = {
     "dns-workers": ("1", "2", "3"),
     "default-ttl": ("500ms", "1m", "1h"),
     "forward": ("9.9.9.9:53", "[2620:fe::fe]:53", "dns.local:53"),
+    "etcd": ("http://a", "https://b:1,unix:/c", "unix:///d"),
+    "etcd-prefix": ("a", "b/", "c/d"),
+    "etcd-ca": ("/a", "/b", "/c"),
+    "etcd-cert": ("/a", "/b", "/c"),
+    "etcd-key": ("/a", "/b", "/c"),
+    "etcd-user": ("a:b", "b:c", "c:"),
     "log-level": ("debug", "warning", "error"),
     "log-format": ("json", "text", "json"),
 }
@@ -75,6 +87,13 @@ def test_zones_may_be_several_from_each_source_and_are_folded():
     )
     assert resolved(None, {"CALLBOARD_ZONE": "a.x, b.x c.x"}).zones == ("a.x", "b.x", "c.x")
     assert resolved(None, None, {"zone": ["a.x", "b.x"]}).zones == ("a.x", "b.x")
+
+
+def test_an_etcd_is_named_by_urls_with_a_port_or_without():
+    config = resolved({"etcd": ["http://a, https://[::1]/,http://a:2379"], "etcd-user": ["me:a:b"]})
+    assert config.etcd == ("http://a:2379", "https://[::1]:2379")
+    assert (config.etcd_user.name, config.etcd_user.password) == ("me", "a:b")
+    assert "a:b" not in repr(config)
 
 
 def test_numbers_may_be_numbers_in_the_file():
@@ -110,6 +129,9 @@ def test_what_is_wrong_in_the_file_is_named_with_the_key_and_the_next_step(file,
         ("dns-ttl", "500ms"), ("dns-ttl", "2d"), ("dns-ttl", "100h"), ("dns-workers", "-1"),
         ("dns-workers", "65"), ("dns-workers", "²"), ("default-ttl", "soon"),
         ("forward", "9.9.9.9"), ("forward", "9.9.9.9:0"), ("log-format", "xml"),
+        ("etcd", "127.0.0.1:2379"), ("etcd", "http://a,ftp://b"), ("etcd", "unix:socket"),
+        ("etcd", "http://a:0"), ("etcd", "http://me:secret@a"), ("etcd", ","),
+        ("etcd-prefix", "/"), ("etcd-user", "me"), ("etcd-user", ":secret"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_wherever_it_stands(flag, text):

@@ -1,6 +1,6 @@
 """The etcd engine, imported only by nodes that use it: gRPC takes its time to load."""
 
 from .engine import EtcdEngine
-from .settings import EtcdSettings, parse_endpoint
+from .settings import EtcdSettings
 
-__all__ = ["EtcdEngine", "EtcdSettings", "parse_endpoint"]
+__all__ = ["EtcdEngine", "EtcdSettings"]
