@@ -33,6 +33,9 @@ class ServeConfig:
     """Lower case, without the dot at the end."""
     dns_ttl_s: int
     dns_workers: int
+    dns_rrl: str
+    dns_rrl_rate: int
+    dns_rrl_slip: int
     default_ttl_s: float
     forward: Address | None
     etcd: tuple[str, ...] | None

@@ -14,7 +14,7 @@ from .addresses import Address
 from .api import ApiConfig, ApiServer, CannotListen
 from .clock import LeaseClock
 from .config import ServeConfig
-from .dns import DnsConfig, DnsFront, DnsFrontError
+from .dns import DnsConfig, DnsFront, DnsFrontError, RateLimits
 from .dns_metrics import dns_metrics
 from .registry import Registry
 from .registry.engine import CannotStart, Engine, SqliteEngine
@@ -101,6 +101,7 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
         zones=config.zones,
         ttl_s=config.dns_ttl_s,
         workers=config.dns_workers,
+        limits=RateLimits(config.dns_rrl, config.dns_rrl_rate, config.dns_rrl_slip),
         forward=config.forward and (config.forward.host, config.forward.port),
     )
 

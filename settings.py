@@ -21,6 +21,13 @@ DNS_WORKERS_MAX: Final = 64
 DNS_TTL_S_MAX: Final = 86_400
 """A day: answers that stale are of no use to anybody who looks a service up."""
 
+DNS_RRL_RATE_MAX: Final = 1_000_000
+"""More than a worker answers: whoever wants no limit writes `off`."""
+
+DNS_RRL_SLIP_MAX: Final = 100
+"""As in BIND and NSD, some more: rarer than that is never."""
+
+DNS_RRL_MODES: Final = ("off", "log", "on")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 
@@ -88,10 +95,13 @@ def _dns_ttl_s(text: str) -> int:
     return int(seconds)
 
 
-def _workers(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= DNS_WORKERS_MAX:
-        raise ValueError(f"{text!r} is no number of processes from 1 to {DNS_WORKERS_MAX}")
-    return int(text)
+def _whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
+            raise ValueError(f"{text!r} is no number of {what} from {least} to {most}")
+        return int(text)
+
+    return parse
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
@@ -129,7 +139,37 @@ SETTINGS: Final = (
         field="dns_ttl_s",
         numeric=True,
     ),
-    Setting("dns-workers", "N", "1", "How many processes answer DNS.", _workers, numeric=True),
+    Setting(
+        "dns-workers",
+        "N",
+        "1",
+        "How many processes answer DNS.",
+        _whole_number("processes", 1, DNS_WORKERS_MAX),
+        numeric=True,
+    ),
+    Setting(
+        "dns-rrl",
+        "MODE",
+        "off",
+        "Response rate limiting: off, log (count what would be limited) or on.",
+        _one_of(DNS_RRL_MODES),
+    ),
+    Setting(
+        "dns-rrl-rate",
+        "N",
+        "200",
+        "Responses a second over UDP for each /24 or /56: answers, denials and errors apart.",
+        _whole_number("responses", 1, DNS_RRL_RATE_MAX),
+        numeric=True,
+    ),
+    Setting(
+        "dns-rrl-slip",
+        "N",
+        "2",
+        "Every so many limited responses say to come back over TCP; 0: none.",
+        _whole_number("responses", 0, DNS_RRL_SLIP_MAX),
+        numeric=True,
+    ),
     Setting(
         "default-ttl",
         "DURATION",

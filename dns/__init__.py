@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import DnsConfig, DnsFrontError, InvalidDnsConfig
+    from .feed import RateLimits
     from .front import DnsFront, WorkerFailed
     from .sockets import CannotListen
     from .stats import DnsStats, WorkerStats
@@ -15,6 +16,7 @@ __all__ = [
     "DnsFrontError",
     "DnsStats",
     "InvalidDnsConfig",
+    "RateLimits",
     "WorkerFailed",
     "WorkerStats",
 ]
@@ -26,6 +28,7 @@ _HOMES = {
     "DnsFrontError": "config",
     "DnsStats": "stats",
     "InvalidDnsConfig": "config",
+    "RateLimits": "feed",
     "WorkerFailed": "front",
     "WorkerStats": "stats",
 }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from .feed import NO_LIMITS, RateLimits
 from .wire import NAME_BYTES_MAX, labels_of
 
 TTL_S_MAX: Final = 2**31 - 1
@@ -34,6 +35,7 @@ class DnsConfig:
     workers: int = 1
     forward: tuple[str, int] | None = None
     ns_addresses: tuple[str, ...] = ()
+    limits: RateLimits = NO_LIMITS
 
     def __post_init__(self) -> None:
         if not self.zones:

@@ -37,7 +37,8 @@ class Counters:
         """`truncated`, `dropped` (no reply by rule), `unsent` (the kernel did not take it),
         `reflected` (from port 0 or ourselves: no reply), `forwarded`, `forward_hit`,
         `forward_failed`, `internal_error`, `tcp_refused` (over a limit of connections),
-        `tcp_evicted` (idle, and closed for a new one)."""
+        `tcp_evicted` (idle, and closed for a new one), `rrl_dropped`, `rrl_slipped`,
+        `rrl_logged` (what would have been, see `limiter`)."""
 
     def queries(self) -> dict[QueryKind, int]:
         found = {}

@@ -22,6 +22,18 @@ class FeedKind(IntEnum):
     END = 3
 
 
+class RateLimits(NamedTuple):
+    """Response rate limiting: `off`, `log` or `on`; responses a second for each network and
+    class of answer; every how many limited ones say "come back over TCP" (0: none)."""
+
+    mode: str = "off"
+    rate: int = 200
+    slip: int = 2
+
+
+NO_LIMITS: Final = RateLimits()
+
+
 class WorkerSettings(NamedTuple):
     """What a worker is told first. Zones are dotted; addresses are packed; times in seconds."""
 
@@ -30,6 +42,7 @@ class WorkerSettings(NamedTuple):
     server_addresses: Sequence[bytes]
     forward: tuple[str, int] | None
     reply_from_destination: bool
+    limits: RateLimits = NO_LIMITS
     batched: bool = True
     """False takes the portable UDP path, for tests."""
 

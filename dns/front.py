@@ -87,6 +87,7 @@ class DnsFront:
             server_addresses=server_addresses(self._config, sockets.host),
             forward=self._config.forward,
             reply_from_destination=is_wildcard(sockets.host),
+            limits=self._config.limits,
             batched=self._batched,
         )
 

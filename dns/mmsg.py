@@ -17,6 +17,8 @@ from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 from .counters import Counters
+from .limiter import CLASSES, Limiter, network_of
+from .rates import PASS
 from .reflection import destination_of, own_source
 from .responder import Forward, Responder
 
@@ -84,8 +86,8 @@ class BatchedUdp:
     """Answers from `responder` what arrives at a non-blocking UDP socket.
 
     `on_forward` gets what is not ours to answer, and from whom it came.
-    `reply_from_destination` answers from the very address that was asked, which matters when
-    the socket listens on all of them.
+    `limiter`, if there is one, judges every reply. `reply_from_destination` answers from the
+    very address that was asked, which matters when the socket listens on all of them.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class BatchedUdp:
         responder: Responder,
         on_forward: Callable[[Forward, Client], None],
         *,
+        limiter: Limiter | None = None,
         reply_from_destination: bool = False,
     ) -> None:
         calls = _calls()
@@ -102,6 +105,10 @@ class BatchedUdp:
         self._fd = udp.fileno()
         self._family = udp.family
         self._respond = responder.respond
+        self._responder = responder
+        self._limiter = limiter
+        self._vouched: set[int] = set()
+        """Where in the batch clients stand who have proved their addresses."""
         self._find = responder.udp.young.get
         self._counters: Counters = responder.counters
         self._on_forward = on_forward
@@ -142,6 +149,9 @@ class BatchedUdp:
                 total = self._slow(base, size)
                 silent = silent or not total
             sizes.append(total)
+        if self._limiter is not None:
+            self._limit(self._limiter, sizes)
+            silent = True
         self._send_bytes[:received] = array("L", sizes)
         for first, end in _runs(sizes) if silent else ((0, received),):
             self._send_run(first, end)
@@ -158,8 +168,31 @@ class BatchedUdp:
                 self._received_bytes[at] = 0
                 self._counters.events["reflected"] += 1
 
+    def _limit(self, limiter: Limiter, sizes: list[int]) -> None:
+        """Shorten or silence what a client's network gets too much of."""
+        now_s = limiter.clock()
+        for at, size in enumerate(sizes):
+            if size and at not in self._vouched:
+                base = self._bases[at]
+                network = self._network(at)
+                verdict = limiter.judge(network, CLASSES[self._packets[base + 3] & 0xF], now_s)
+                if verdict != PASS:
+                    reply = limiter.carry_out(verdict, self._chars[base : base + size], network)
+                    self._packets[base : base + len(reply)] = reply
+                    sizes[at] = len(reply)
+        self._vouched.clear()
+
+    def _network(self, at: int) -> bytes:
+        start = at * _ADDRESS_BYTES
+        if self._family == socket.AF_INET:
+            network: bytes = self._names[start + 4 : start + 7]
+            return network
+        return network_of(self._names[start + 8 : start + 24])
+
     def _slow(self, base: int, size: int) -> int:
         reply = self._respond(self._chars[base : base + size])
+        if self._responder.vouched:
+            self._vouched.add(base // _STRIDE)
         if isinstance(reply, bytes):
             self._packets[base : base + len(reply)] = reply
             return len(reply)

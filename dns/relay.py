@@ -127,7 +127,7 @@ def _walk(data: bytes, start: int, counts: list[int]) -> _Walked:
     kept = [0, 0, 0]
     for section, count in enumerate(counts):
         for _ in range(count):
-            fixed = _name_end(data, offset)
+            fixed = name_end(data, offset)
             rtype, _, ttl_s, size = _FIXED.unpack_from(data, fixed)
             end = fixed + _FIXED.size + size
             if end > len(data):
@@ -151,7 +151,8 @@ def _three(counts: list[int]) -> tuple[int, int, int]:
     return answers, authorities, additionals
 
 
-def _name_end(data: bytes, offset: int) -> int:
+def name_end(data: bytes, offset: int) -> int:
+    """Where the name at `offset` ends; its labels are only stepped over."""
     start = offset
     while length := data[offset]:
         if length >= 0xC0:

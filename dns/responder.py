@@ -50,6 +50,9 @@ class Responder:
         self.counters = Counters()
         self._answers = Answers(Zones(zones), ttl_s, server_addresses)
         self._forwards = forwards
+        self.vouched = False
+        """Whether what `respond` answered last came with a server cookie of ours (RFC 7873):
+        its source address is not forged, so that rate limiting has nothing to guard."""
 
     @property
     def index(self) -> int:
@@ -79,6 +82,7 @@ class Responder:
 
     def respond(self, data: bytes, *, tcp: bool = False) -> bytes | Forward | None:
         """The reply to one packet; None is silence."""
+        self.vouched = False
         try:
             return self._respond(data, tcp)
         except Exception:  # the last resort: see above

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from .limiter import Limiter
 from .mmsg import PACKET_BYTES_MAX, Client
 from .reflection import own_source
 from .responder import Forward, Responder
@@ -20,10 +21,13 @@ class PlainUdp:
         udp: socket.socket,
         responder: Responder,
         on_forward: Callable[[Forward, Client], None],
+        *,
+        limiter: Limiter | None = None,
     ) -> None:
         self._udp = udp
         self._responder = responder
         self._on_forward = on_forward
+        self._limiter = limiter
         self._is_own = own_source(udp)
 
     def serve(self, batches_max: int) -> None:
@@ -37,6 +41,10 @@ class PlainUdp:
                 continue
             reply = self._responder.respond(data)
             if isinstance(reply, bytes):
+                if self._limiter is not None and not self._responder.vouched:
+                    reply = self._limiter.limit(reply, address)
+                    if not reply:
+                        continue
                 try:
                     self._udp.sendto(reply, address)
                 except OSError:  # port 0, no route, a full buffer: the next one matters more

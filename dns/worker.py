@@ -18,10 +18,13 @@ from typing import Any, Final
 import msgpack
 
 from . import mmsg
-from .feed import WorkerSettings, unpacker
+from .counters import Counters
+from .feed import RateLimits, WorkerSettings, unpacker
 from .forwarder import Forwarder
+from .limiter import Limiter
 from .loop import Loop
 from .mmsg import BatchedUdp, Client
+from .rates import ResponseRates
 from .replica import Replica
 from .responder import Forward, Responder
 from .tcp import TcpServer
@@ -62,6 +65,7 @@ class Worker:
             if settings.forward
             else None
         )
+        self._limiter = _limiter(RateLimits(*settings.limits), self._responder.counters)
         self._serving = False
         self._reported_index = 0
         self._unsent = b""
@@ -109,11 +113,12 @@ class Worker:
 
     def _udp_server(self) -> BatchedUdp | PlainUdp:
         if not (self._settings.batched and mmsg.is_available()):
-            return PlainUdp(self._udp, self._responder, self._forward_udp)
+            return PlainUdp(self._udp, self._responder, self._forward_udp, limiter=self._limiter)
         return BatchedUdp(
             self._udp,
             self._responder,
             self._forward_udp,
+            limiter=self._limiter,
             reply_from_destination=self._settings.reply_from_destination,
         )
 
@@ -121,6 +126,8 @@ class Worker:
         self._forward(question, partial(self._send_udp, client))
 
     def _send_udp(self, client: Client, reply: bytes) -> None:
+        if self._limiter is not None and not (reply := self._limiter.limit(reply, client.address)):
+            return
         try:
             self._udp.sendmsg([reply], client.ancillary, 0, client.address)
         except OSError:
@@ -153,6 +160,12 @@ class Worker:
             pass
         except OSError:
             self._loop.stop()
+
+
+def _limiter(limits: RateLimits, counters: Counters) -> Limiter | None:
+    if limits.mode == "off":
+        return None
+    return Limiter(ResponseRates(limits.rate, limits.slip), counters, enforced=limits.mode == "on")
 
 
 def _rss_bytes() -> int:
