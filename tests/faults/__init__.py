@@ -1,0 +1,1 @@
+"""Real nodes, real faults, and checks of what clients saw meanwhile."""
