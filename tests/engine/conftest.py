@@ -77,7 +77,7 @@ class EtcdMember:
             *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
             *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
             *("--initial-cluster", self.initial, "--logger", "zap", "--log-level", "error"),
-            *("--max-txn-ops", "2048", *self.flags),
+            *self.flags,
         ]
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / f"{self.name}.log").open("ab") as log:
@@ -125,10 +125,16 @@ def _free_port():
 
 
 @pytest.fixture(scope="session")
-def etcd(tmp_path_factory, require):
-    """One etcd for all tests that do it no harm."""
+def etcd_member(require):
+    """The class `EtcdMember`: `etcd_member(directory, name, *flags)`."""
     require("etcd", "etcdctl")
-    member = EtcdMember(tmp_path_factory.mktemp("etcd")).start()
+    return EtcdMember
+
+
+@pytest.fixture(scope="session")
+def etcd(etcd_member, tmp_path_factory):
+    """One etcd for all tests that do it no harm."""
+    member = etcd_member(tmp_path_factory.mktemp("etcd"), "one", "--max-txn-ops", "2048").start()
     try:
         yield member.wait_ready()
     finally:

@@ -19,13 +19,19 @@ from ..seam import (
     Superseded,
 )
 from .connection import Connection
-from .errors import NotReached
+from .errors import NotReached, Unwritable
 from .feed import Feed
 from .layout import Layout
 from .transactions import NESTED_OPERATIONS_MAX, Call, Transaction
 
 WRITE_S_MAX: Final = 4.0
-"""A transaction that takes longer has an unknown outcome. An election takes about one second."""
+"""A call that has waited so long is refused, and one that was sent has an unknown outcome. An
+election takes about one second."""
+SENT_S_MIN: Final = 1.0
+"""What a transaction gets even when its calls have waited long: an unknown outcome is worse."""
+ELECTED_S_MAX: Final = 0.25
+"""What is under way when a later election is heard of went to a leader that is gone, or is answered
+within this."""
 RETRY_S: Final = 0.05
 """Between two attempts of what certainly has not been applied."""
 SHOWN_S_MAX: Final = 1.0
@@ -40,20 +46,23 @@ _SUPERSEDED: Final = "another node keeps the leases now"
 
 
 class _Waiting(Call):
-    __slots__ = ("answer",)
+    __slots__ = ("answer", "since")
 
     def __init__(
         self,
         operations: Sequence[Operation],
         guard: Guard | None,
         answer: asyncio.Future[list[Result]],
+        since: float,
     ) -> None:
         super().__init__(operations, guard)
         self.answer = answer
+        self.since = since
+        """When it was accepted, or last came further."""
 
 
 class Committer:
-    """`refused` says why the last write was not done, and is "" otherwise."""
+    """`unwritable` says why etcd takes no writes, and is "" when it took the last one."""
 
     def __init__(
         self, connection: Connection, layout: Layout, feed: Feed, operations_max: int
@@ -63,14 +72,16 @@ class Committer:
         self._feed = feed
         self._operations_max = operations_max - NESTED_OPERATIONS_MAX
         self._loop = asyncio.get_running_loop()
-        self._calls: deque[Call] = deque()
+        self._calls: deque[_Waiting] = deque()
         self._waiting_operations = 0
         self._waiting_bytes = 0
         self._sending: asyncio.Task[None] | None = None
+        self._under_way: asyncio.Timeout | None = None
         self._showing: set[asyncio.Task[None]] = set()
         self._closing = False
         self._reached_at = self._loop.time()
-        self.refused = ""
+        self.unwritable = ""
+        connection.on_term.append(self._elected)
 
     def commit(
         self, operations: Sequence[Operation], guard: Guard | None
@@ -87,7 +98,7 @@ class Committer:
         if not operations:
             answer.set_result([])
             return answer
-        call = _Waiting(operations, guard, answer)
+        call = _Waiting(operations, guard, answer, self._loop.time())
         self._waiting_operations += len(operations)
         self._waiting_bytes += call.size_bytes
         self._calls.append(call)
@@ -98,21 +109,40 @@ class Committer:
     async def _send(self) -> None:
         try:
             while self._calls:
-                transaction = Transaction(self._calls[0].guard)
+                self._shed()
+                transaction: Transaction[_Waiting] = Transaction()
                 transaction.take(self._calls, self._operations_max)
                 try:
                     await self._transact(transaction)
                 except EngineError as error:
                     self._fail(transaction, error)
+                except BaseException:
+                    self._fail(transaction, OutcomeUnknown("this node has a defect, or stops"))
+                    raise
         finally:
             self._sending = None
 
-    async def _transact(self, transaction: Transaction) -> None:
-        response = await self._apply(transaction.request(self._layout))
+    def _shed(self) -> None:
+        """Refuse those that have waited too long, as long as nothing of them has been sent."""
+        too_old = self._loop.time() - WRITE_S_MAX
+        while len(self._calls) > 1 and self._calls[0].since < too_old and not self._calls[0].taken:
+            call = self._calls.popleft()
+            self._release(call)
+            if not call.answer.done():
+                call.answer.set_exception(Refused("etcd did not take the write in time"))
+
+    async def _transact(self, transaction: Transaction[_Waiting]) -> None:
+        oldest = transaction.parts[0][0].since
+        request = transaction.request(self._layout)
+        response = await self._apply(request, oldest + WRITE_S_MAX)
         if not response.succeeded:
             raise Superseded(_SUPERSEDED)
         wrote = transaction.read(response)
-        done = [call for call, _, stop in transaction.parts if stop == len(call.operations)]
+        done = []
+        for call, _, stop in transaction.parts:
+            call.since = self._reached_at
+            if stop == len(call.operations):
+                done.append(call)
         if wrote and self._feed.seen < response.header.revision:
             showing = asyncio.create_task(self._show(done, response.header.revision))
             self._showing.add(showing)
@@ -120,27 +150,45 @@ class Committer:
         else:
             self._answer(done)
 
-    async def _apply(self, request: Any) -> Any:
+    async def _apply(self, request: Any, deadline: float) -> Any:
         """Send until somebody takes it. Raises `EngineError`."""
         while True:
             try:
-                response = await self._connection.call(
-                    lambda at: at.kv.Txn, request, timeout_s=WRITE_S_MAX
-                )
-            except NotReached as error:
-                self.refused = str(error)
-                if self._loop.time() - self._reached_at > WRITE_S_MAX or self._closing:
+                response = await self._once(request, deadline - self._loop.time())
+            except NotReached:
+                now = self._loop.time()
+                if self._closing or now >= min(deadline, self._reached_at + WRITE_S_MAX):
                     raise
                 await asyncio.sleep(RETRY_S)
-            except EngineError as error:
-                self.refused = str(error)
+            except Unwritable as error:
+                self.unwritable = str(error)
                 raise
             else:
                 self._reached_at = self._loop.time()
-                self.refused = ""
+                self.unwritable = ""
                 return response
 
-    async def _show(self, done: list[Call], revision: int) -> None:
+    async def _once(self, request: Any, timeout_s: float) -> Any:
+        try:
+            async with asyncio.timeout(max(SENT_S_MIN, timeout_s)) as self._under_way:
+                return await self._connection.call(
+                    lambda at: at.kv.Txn, request, timeout_s=WRITE_S_MAX
+                )
+        except TimeoutError:
+            raise OutcomeUnknown("etcd has not answered in time: the write may be done") from None
+        finally:
+            self._under_way = None
+
+    def _elected(self) -> None:
+        """A majority has answered a read in a later term than the transaction was sent in. What it
+        has of the transaction is applied here already, and its answer on the way; or it is lost
+        with the old leader, and waiting for it would hold up everything else."""
+        under_way = self._under_way
+        if under_way is not None:
+            soon = self._loop.time() + ELECTED_S_MAX
+            under_way.reschedule(min(soon, under_way.when() or soon))
+
+    async def _show(self, done: list[_Waiting], revision: int) -> None:
         """Watchers first: who has its answer may rely on the watcher being told already."""
         try:
             async with asyncio.timeout(SHOWN_S_MAX):
@@ -150,16 +198,14 @@ class Committer:
         finally:
             self._answer(done)
 
-    def _answer(self, done: list[Call]) -> None:
+    def _answer(self, done: list[_Waiting]) -> None:
         for call in done:
-            assert isinstance(call, _Waiting)
             self._release(call)
             if not call.answer.done():
                 call.answer.set_result(call.results)
 
-    def _fail(self, transaction: Transaction, error: EngineError) -> None:
+    def _fail(self, transaction: Transaction[_Waiting], error: EngineError) -> None:
         for call, _, stop in transaction.parts:
-            assert isinstance(call, _Waiting)
             if stop < len(call.operations):
                 self._calls.popleft()  # its other operations must not be done without these
             self._release(call)

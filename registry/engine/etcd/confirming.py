@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from ..seam import EngineError, Refused
 from .connection import CALL_S_MAX, Connection
@@ -12,6 +13,8 @@ from .layout import Layout
 PROBE_S: Final = 0.5
 """How often a majority is asked when nobody else does: what staleness is at most, on good days,
 and half the time after which a silent member is left."""
+PROBE_AGAIN_S: Final = 0.1
+"""The same while nobody answers: a write that waits for an election waits for this, too."""
 CONFIRM_S_MAX: Final = 2 * CALL_S_MAX
 """With a second member to ask when the first is silent."""
 
@@ -39,11 +42,17 @@ class Confirmer:
         """The board's revision at a moment after this call, shown by the history. Raises
         `Refused`."""
         if self._round is None or self._round.done():
-            self._round = asyncio.create_task(self._confirm(), name="etcd-confirm")
+            self._round = self._begin(self._confirm())
             return await asyncio.shield(self._round)
         if self._next is None:
-            self._next = asyncio.create_task(self._after(self._round), name="etcd-confirm")
+            self._next = self._begin(self._after(self._round))
         return await asyncio.shield(self._next)
+
+    def _begin(self, reading: Coroutine[Any, Any, int]) -> asyncio.Task[int]:
+        task = asyncio.create_task(reading, name="etcd-confirm")
+        # All who wait may be cancelled, and nobody left to hear that it failed.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
 
     async def _after(self, under_way: asyncio.Task[int]) -> int:
         """The round under way began before its caller came: theirs is the one after it."""
@@ -75,7 +84,7 @@ class Confirmer:
                 await self.confirm()
             except Refused as error:
                 _log.debug("no confirmation: %s", error)
-            await asyncio.sleep(PROBE_S)
+            await asyncio.sleep(PROBE_AGAIN_S if self.reason else PROBE_S)
 
     async def close(self) -> None:
         for task in (self._round, self._next):

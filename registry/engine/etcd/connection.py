@@ -54,6 +54,8 @@ class Endpoint:
 
     def __init__(self, url: str, channel: aio.Channel) -> None:
         self.url = url
+        self.member = 0
+        """The id of whoever last answered here."""
         self.channel = channel
         self.kv = KVStub(channel)
         self.watch = WatchStub(channel)
@@ -76,6 +78,9 @@ class Connection:
             Endpoint(url, _channel(url, credentials, settings)) for url in settings.endpoints
         ]
         self._current = 0
+        self.term = 0
+        """The latest election that an answer told of."""
+        self.on_term: list[Callable[[], None]] = []
         self.on_move: list[Callable[[], None]] = []
         """For those who have a stream open: another endpoint is used from now on."""
 
@@ -93,6 +98,13 @@ class Connection:
             return (_REQUIRE_LEADER, ("token", self._token))
         return (_REQUIRE_LEADER,)
 
+    def told_term(self, term: int) -> None:
+        """A majority has confirmed a read in this term."""
+        if term > self.term:
+            self.term = term
+            for risen in self.on_term:
+                risen()
+
     def move_on(self, failed: Endpoint) -> None:
         """Use another endpoint than `failed` from now on, if there is one."""
         if failed is not self.endpoint or len(self._endpoints) == 1:
@@ -108,13 +120,13 @@ class Connection:
         """The answer. Raises `Refused` or its kinds, or `OutcomeUnknown`."""
         token = self._token
         try:
-            return await self._call(self.endpoint, pick, request, timeout_s)
+            return await self.call_at(self.endpoint, pick, request, timeout_s)
         except TokenRejected:
             if not self._user:
                 raise
             # It was refused before anything was done: saying it again is safe.
             await self.authenticate(token)
-            return await self._call(self.endpoint, pick, request, timeout_s)
+            return await self.call_at(self.endpoint, pick, request, timeout_s)
 
     async def call_any(self, pick: Callable[[Endpoint], Method], request: object) -> Any:
         """`call` for what only reads: asks each endpoint in turn until one answers."""
@@ -128,10 +140,15 @@ class Connection:
                     raise
         raise AssertionError("there is no endpoint")
 
-    async def _call(
-        self, endpoint: Endpoint, pick: Callable[[Endpoint], Method], request: object, limit: float
+    async def call_at(
+        self,
+        endpoint: Endpoint,
+        pick: Callable[[Endpoint], Method],
+        request: object,
+        timeout_s: float = CALL_S_MAX,
     ) -> Any:
-        calling = pick(endpoint)(request, timeout=limit, metadata=self.metadata)
+        """`call` at one endpoint, with the token there is."""
+        calling = pick(endpoint)(request, timeout=timeout_s, metadata=self.metadata)
         try:
             return await calling
         except asyncio.CancelledError:
@@ -159,9 +176,7 @@ class Connection:
                 return
             self._token = ""
             request = AuthenticateRequest(name=self._user, password=self._password)
-            answer = await self._call(
-                self.endpoint, lambda at: at.auth.Authenticate, request, CALL_S_MAX
-            )
+            answer = await self.call_at(self.endpoint, lambda at: at.auth.Authenticate, request)
             self._token = answer.token
 
     async def renew_token(self) -> None:

@@ -20,7 +20,6 @@ from ..seam import (
     Operation,
     Pair,
     Result,
-    StandsAlone,
     Superseded,
 )
 from .backup import write_backup
@@ -52,7 +51,7 @@ class EtcdEngine:
         self._layout = Layout(settings.prefix)
         self._election = Election(connection, self._layout)
         self._loader = Loader(connection, self._layout)
-        self._cluster = Cluster(connection)
+        self._cluster = Cluster(connection, owned=settings.owned)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
 
@@ -95,6 +94,7 @@ class EtcdEngine:
         self._tasks = [
             asyncio.create_task(self._feed.run(), name="etcd-watch"),
             asyncio.create_task(self._confirmer.run(), name="etcd-probe"),
+            asyncio.create_task(self._cluster.run(), name="etcd-cluster"),
         ]
 
     def commit(
@@ -134,19 +134,19 @@ class EtcdEngine:
         return await self._cluster.members()
 
     async def add_member(self, name: str, address: str) -> None:
-        raise StandsAlone("not yet")
+        await self._cluster.add(name, address)
 
     async def remove_member(self, name: str) -> None:
-        raise StandsAlone("not yet")
+        await self._cluster.remove(name)
 
     async def transfer_leadership(self) -> str:
-        raise StandsAlone("not yet")
+        return await self._cluster.transfer()
 
     def staleness_ms(self) -> float:
         return self._confirmer.staleness_ms()
 
     def status(self) -> EngineStatus:
-        reason = self._confirmer.reason or self._committer.refused
+        reason = self._confirmer.reason or self._cluster.alarm or self._committer.unwritable
         return EngineStatus(
             kind="etcd",
             leader=self._cluster.leader,
@@ -167,6 +167,7 @@ class EtcdEngine:
             steps.callback(self._feed.close)
             steps.push_async_callback(self._end_tasks)
             steps.push_async_callback(self._confirmer.close)
+            steps.push_async_callback(self._cluster.close)
             steps.push_async_callback(self._election.close)
             steps.callback(self._loader.close)
             steps.push_async_callback(self._committer.close)

@@ -15,46 +15,58 @@ class NotReached(Refused):
     """Nobody took the call: another member or another moment may do better."""
 
 
+class Unwritable(Refused):
+    """No write is taken until somebody has mended it."""
+
+
 class TokenRejected(Refused):
     """The token has run out, or its server was started anew: authenticate again."""
 
 
-_NOT_SENT: Final = ("failed to connect to all addresses", "connections to all backends failing")
-"""What gRPC says when a call never left this process."""
+_AWAY: Final = "etcd at {at} cannot be reached"
+_SAYS: Final = "etcd at {at}: {details}"
 
-_NO_LEADER: Final = "etcdserver: no leader"
-"""Said before anything is proposed, because every call asks for a leader (`hasleader`)."""
-
-_TOKEN: Final = ("invalid auth token", "revision in header is old", "user name is empty")
-
-_MAYBE_APPLIED: Final = ("request timed out", "leader changed", "server stopped", "cancelled")
-"""etcd gave up waiting for what it had proposed already."""
-
-_PLAIN: Final = {
-    "database space exceeded": (
-        "etcd's database is full (NOSPACE): compact, defragment and disarm its alarm"
+_KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
+    # The call never left this process.
+    ("failed to connect to all addresses", NotReached, _AWAY),
+    ("connections to all backends failing", NotReached, _AWAY),
+    # Said before anything is proposed, because every call asks for a leader (`hasleader`).
+    ("etcdserver: no leader", NotReached, "etcd has no leader: too few of its members are there"),
+    ("not supported for learner", NotReached, "etcd at {at} has not caught up with the others yet"),
+    ("invalid auth token", TokenRejected, _SAYS),
+    ("revision in header is old", TokenRejected, _SAYS),
+    ("user name is empty", TokenRejected, "etcd at {at} wants to know its users: --etcd-user"),
+    ("authentication failed", Unwritable, "etcd at {at} does not know this user and password"),
+    ("authentication is not enabled", Unwritable, "etcd at {at} has no users: no --etcd-user"),
+    # etcd gave up waiting for what it had proposed already.
+    ("request timed out", OutcomeUnknown, _SAYS),
+    ("leader changed", OutcomeUnknown, _SAYS),
+    ("server stopped", OutcomeUnknown, _SAYS),
+    ("request cancelled", OutcomeUnknown, _SAYS),
+    (
+        "database space exceeded",
+        Unwritable,
+        "etcd's database is full (NOSPACE): compact, defragment and disarm its alarm",
     ),
-    "permission denied": "etcd denies this user the keys under the prefix: grant it readwrite",
-    "request is too large": "the write is larger than etcd takes (--max-request-bytes)",
-}
+    (
+        "permission denied",
+        Unwritable,
+        "etcd denies this user the keys under the prefix: grant it readwrite",
+    ),
+    ("request is too large", Refused, "the write is larger than etcd takes (--max-request-bytes)"),
+    # Go's server looks at the length before it reads the message.
+    ("grpc: received message larger than max", Refused, _SAYS),
+    ("etcdserver: ", Refused, _SAYS),
+    ("auth: ", Refused, _SAYS),
+)
+"""Part of the details, what it is, and what people are told; the first that is found counts."""
 
 
 def read_error(code: StatusCode, details: str, endpoint: str) -> EngineError:
     """The error to raise for a call that `endpoint` did not do."""
-    if any(text in details for text in _NOT_SENT):
-        return NotReached(f"etcd at {endpoint} cannot be reached")
-    if _NO_LEADER in details:
-        return NotReached("etcd has no leader: a majority of its members is missing")
-    if any(text in details for text in _TOKEN):
-        return TokenRejected(f"etcd at {endpoint}: {details}")
-    if any(text in details for text in _MAYBE_APPLIED):
-        return OutcomeUnknown(f"etcd at {endpoint}: {details}")
-    for text, plain in _PLAIN.items():
+    for text, kind, told in _KNOWN:
         if text in details:
-            return Refused(plain)
-    # Go's server says the last before it reads a message that is over its limit.
-    if details.startswith(("etcdserver: ", "auth: ", "grpc: received message larger")):
-        return Refused(f"etcd at {endpoint}: {details}")
+            return kind(told.format(at=endpoint, details=details))
     if code == StatusCode.DEADLINE_EXCEEDED:
         return OutcomeUnknown(f"etcd at {endpoint} did not answer in time")
     return OutcomeUnknown(f"the call to etcd at {endpoint} broke off: {details or code.name}")

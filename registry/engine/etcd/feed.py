@@ -39,6 +39,7 @@ async def read_position(connection: Connection, layout: Layout) -> Position:
     """A linearizable read. Raises `EngineError`."""
     request = RangeRequest(key=layout.last, keys_only=True)
     answer = await connection.call_any(lambda at: at.kv.Range, request)
+    connection.told_term(answer.header.raft_term)
     board = answer.kvs[0].mod_revision if answer.kvs else ABSENT
     return Position(answer.header.revision, board)
 

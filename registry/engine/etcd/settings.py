@@ -20,6 +20,8 @@ class EtcdSettings:
     user: str = ""
     password: str = field(default="", repr=False)
     transaction_operations_max: int = TRANSACTION_OPERATIONS_MAX
+    owned: bool = False
+    """The members are callboard's own children: each is a node of the same name."""
     start_s_max: float = 5.0
     """How long `open` waits for a first answer that a majority stands behind."""
 

@@ -6,7 +6,7 @@ revision that is in the way. Conditions of one caller do not touch another's.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from aetcd.rpc import Compare, TxnRequest, TxnResponse
 
@@ -44,23 +44,27 @@ class Call:
         self.size_bytes = sum(len(one.value) for one in operations if isinstance(one, Put))
 
 
-class Transaction:
+C = TypeVar("C", bound=Call)
+
+
+class Transaction(Generic[C]):
     """Operations from the front of the queue that can go together."""
 
-    def __init__(self, guard: Guard | None) -> None:
-        self.guard = guard
-        self.parts: list[tuple[Call, int, int]] = []
+    def __init__(self) -> None:
+        self.guard: Guard | None = None
+        self.parts: list[tuple[C, int, int]] = []
         """Calls, each with the range of its operations."""
         self.expired: bool | None = None
         """Why its deletes are made; None as long as there are none."""
         self.keys: set[bytes] = set()
         self.size_bytes = 0
 
-    def take(self, calls: deque[Call], operations_max: int) -> None:
+    def take(self, calls: deque[C], operations_max: int) -> None:
         """Move what fits, in order, from `calls`; those that are taken whole leave it.
 
         A key at most once, one guard, deletes for one reason.
         """
+        self.guard = calls[0].guard
         while calls and calls[0].guard == self.guard:
             call = calls[0]
             start = call.taken
