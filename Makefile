@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check format bench clean
+# Seconds that `make fuzz` spends on each target; what it learns stays in build/fuzz.
+FUZZ_S ?= 600
+
+.PHONY: run test check format bench fuzz clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +37,13 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+fuzz: $(STAMP)
+	@for target in packet stream upstream; do \
+	  mkdir -p build/fuzz/$$target; \
+	  $(BIN)/python tests/fuzz/run.py $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/ build/fuzz/$$target tests/fuzz/corpus/$$target || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
