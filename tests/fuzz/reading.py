@@ -11,19 +11,19 @@ class Wrong(Exception):
     """Not a message, or not one that a strict reader takes."""
 
 
-def read_message(data, *, names=True):
+def read_message(data, *, names=True, trailing=False):
     """Records of the message by section, as (type, class, TTL, data). Raises `Wrong`.
 
-    Nothing may follow the last record, names may point back only. With `names` False they are
-    stepped over unread, for what others wrote and we passed on.
+    Nothing may follow the last record unless `trailing`; names may point back only. With
+    `names` False they are stepped over unread, for what others wrote and we passed on.
     """
     try:
-        return _read(data, names)
+        return _read(data, names, trailing)
     except (IndexError, struct.error) as error:
         raise Wrong("it ends early") from error
 
 
-def _read(data, names):
+def _read(data, names, trailing):
     _, _, questions, *counts = struct.unpack_from("!6H", data)
     offset = 12
     for _ in range(questions):
@@ -37,7 +37,7 @@ def _read(data, names):
             offset += 10 + size
             records.append((rtype, rclass, ttl, data[offset - size : offset]))
         sections.append(records)
-    if offset != len(data):
+    if offset != len(data) and not (trailing and offset < len(data)):
         raise Wrong(f"{len(data) - offset} bytes too many")
     return sections
 
@@ -68,7 +68,7 @@ def _name(data, offset, names):
 def offered_bytes(query):
     """What the client takes over UDP, as the query says; 512 where it says nothing."""
     try:
-        *_, additional = read_message(query, names=False)
+        *_, additional = read_message(query, names=False, trailing=True)
     except Wrong:
         return None
     sizes = [rclass for rtype, rclass, *_ in additional if rtype == 41]
