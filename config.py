@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from .addresses import Address
+from .dns.transfer.grants import Grant, Target
 from .etcd_access import EtcdUser
 from .settings import SETTINGS, Setting
 
@@ -36,6 +37,9 @@ class ServeConfig:
     dns_rrl: str
     dns_rrl_rate: int
     dns_rrl_slip: int
+    dns_transfer: tuple[Grant, ...]
+    dns_notify: tuple[Target, ...]
+    dns_tsig_key: str | None
     default_ttl_s: float
     forward: Address | None
     etcd: tuple[str, ...] | None
@@ -98,7 +102,9 @@ def _given(
     if given := flags.get(setting.flag):
         return f"--{setting.flag}", given
     if text := environ.get(setting.variable):
-        return setting.variable, re.split(r"[,\s]+", text.strip()) if setting.repeats else [text]
+        return setting.variable, re.split(setting.separator, text.strip()) if setting.repeats else [
+            text
+        ]
     if setting.flag in file:
         where = f"{file_name}: {setting.flag}"
         return where, _toml_texts(setting, file[setting.flag], where)

@@ -14,7 +14,7 @@ from .addresses import Address
 from .api import ApiConfig, ApiServer, CannotListen
 from .clock import LeaseClock
 from .config import ServeConfig
-from .dns import DnsConfig, DnsFront, DnsFrontError, RateLimits
+from .dns import DnsConfig, DnsFront, DnsFrontError, RateLimits, TransferConfig
 from .dns_metrics import dns_metrics
 from .registry import Registry
 from .registry.engine import CannotStart, Engine, SqliteEngine
@@ -102,6 +102,7 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
         ttl_s=config.dns_ttl_s,
         workers=config.dns_workers,
         limits=RateLimits(config.dns_rrl, config.dns_rrl_rate, config.dns_rrl_slip),
+        transfer=TransferConfig(config.dns_transfer, config.dns_notify, config.dns_tsig_key),
         forward=config.forward and (config.forward.host, config.forward.port),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .addresses import Address, parse_address
+from .dns.transfer.grants import parse_grant, parse_target
 from .durations import parse_duration_s
 from .etcd_access import parse_etcd_prefix, parse_etcd_urls, parse_etcd_user
 
@@ -48,6 +49,8 @@ class Setting:
     repeats: bool = False
     numeric: bool = False
     """Whether a TOML file may hold it as a number."""
+    separator: str = r"[,\s]+"
+    """Between the values of one that repeats, in its environment variable."""
 
     @property
     def variable(self) -> str:
@@ -170,6 +173,25 @@ SETTINGS: Final = (
         _whole_number("responses", 0, DNS_RRL_SLIP_MAX),
         numeric=True,
     ),
+    Setting(
+        "dns-transfer",
+        "ADDR|CIDR[,key:NAME]",
+        None,
+        "Who may transfer the zones, and with which key; nobody if left out.",
+        parse_grant,
+        repeats=True,
+        separator=r"\s+",
+    ),
+    Setting(
+        "dns-notify",
+        "ADDR:PORT[,key:NAME]",
+        None,
+        "A secondary that is told of changes.",
+        parse_target,
+        repeats=True,
+        separator=r"\s+",
+    ),
+    Setting("dns-tsig-key", "FILE", None, "Keys of transfers, as tsig-keygen writes them.", _path),
     Setting(
         "default-ttl",
         "DURATION",

@@ -3,11 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .config import DnsConfig, DnsFrontError, InvalidDnsConfig
+    from .config import DnsConfig
+    from .errors import DnsFrontError, InvalidDnsConfig
     from .feed import RateLimits
     from .front import DnsFront, WorkerFailed
     from .sockets import CannotListen
     from .stats import DnsStats, WorkerStats
+    from .transfer.config import TransferConfig
 
 __all__ = [
     "CannotListen",
@@ -17,6 +19,7 @@ __all__ = [
     "DnsStats",
     "InvalidDnsConfig",
     "RateLimits",
+    "TransferConfig",
     "WorkerFailed",
     "WorkerStats",
 ]
@@ -25,10 +28,11 @@ _HOMES = {
     "CannotListen": "sockets",
     "DnsConfig": "config",
     "DnsFront": "front",
-    "DnsFrontError": "config",
+    "DnsFrontError": "errors",
     "DnsStats": "stats",
-    "InvalidDnsConfig": "config",
+    "InvalidDnsConfig": "errors",
     "RateLimits": "feed",
+    "TransferConfig": "transfer.config",
     "WorkerFailed": "front",
     "WorkerStats": "stats",
 }

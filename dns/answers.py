@@ -111,6 +111,11 @@ class Answers:
             return Answer(wire.NXDOMAIN, authority=authority, exists=exists)
         return Answer(wire.NOERROR, authority=authority, services=_origin(asked))
 
+    def is_zone(self, labels: Labels) -> bool:
+        """Whether that is the name of a zone, and no name below one."""
+        cut = self._zones.cut(labels)
+        return cut is not None and not cut[0]
+
     def _find(
         self, store: Store, asked: Asked, zone: Labels, zone_offset: int, qtype: int, enough: int
     ) -> Found:

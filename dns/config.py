@@ -3,21 +3,15 @@
 from dataclasses import dataclass
 from typing import Final
 
+from .errors import InvalidDnsConfig
 from .feed import NO_LIMITS, RateLimits
+from .transfer.config import NO_TRANSFER, TransferConfig
 from .wire import NAME_BYTES_MAX, labels_of
 
 TTL_S_MAX: Final = 2**31 - 1
 """RFC 2181 section 8."""
 _LONGEST_BELOW_BYTES: Final = 3 * 64 + len("\x09_xxxxxxxx")
 """Room that a zone's name must leave below it for three full labels and a kind."""
-
-
-class DnsFrontError(Exception):
-    """The root of what the DNS front raises; the text is one line for people."""
-
-
-class InvalidDnsConfig(DnsFrontError):
-    """A zone, TTL or count that cannot be served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +30,7 @@ class DnsConfig:
     forward: tuple[str, int] | None = None
     ns_addresses: tuple[str, ...] = ()
     limits: RateLimits = NO_LIMITS
+    transfer: TransferConfig = NO_TRANSFER
 
     def __post_init__(self) -> None:
         if not self.zones:

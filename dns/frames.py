@@ -21,6 +21,10 @@ class Frames:
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
+    def rest(self) -> bytes:
+        """What was fed and not taken."""
+        return bytes(self._buffer)
+
     def next(self) -> bytes | None:
         """The next message; None when it is not whole yet. Raises `BadFrame`."""
         if len(self._buffer) < 2:

@@ -7,16 +7,20 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from ..registry.registry import Registry
-from .config import DnsConfig, DnsFrontError
+from .config import DnsConfig
 from .counters import QueryKind
+from .errors import DnsFrontError
 from .feed import FeedKind, WorkerSettings, pack_message, unpacker
 from .feeder import feed
 from .sockets import DnsSockets, bind_sockets, is_wildcard, server_addresses
 from .stats import DnsStats, WorkerStats
+from .transfer.config import TransferSettings
+from .transfer.keys import Keys
 
 RESTART_S_MIN: Final = 0.05
 RESTART_S_MAX: Final = 5.0
@@ -46,6 +50,10 @@ class DnsFront:
         self._batched = batched
         self._sockets: DnsSockets | None = None
         self._workers: list[_Worker] = []
+        self._transfers: _Worker | None = None
+        self._pair: tuple[socket.socket, ...] = ()
+        """What workers hand over to the process of transfers, in the one end and out of the
+        other. Kept here, so that it outlives either side."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -54,31 +62,63 @@ class DnsFront:
         return self._sockets.host, self._sockets.port
 
     async def start(self) -> None:
-        """Return when every worker answers. Raises `CannotListen` or `WorkerFailed`."""
+        """Return when every worker answers.
+
+        Raises `CannotListen`, `WorkerFailed`, or another `DnsFrontError` for keys of transfers.
+        """
+        keys = self._config.transfer.read_keys()
         self._sockets = bind_sockets(self._config)
         settings = self._settings(self._sockets)
+        handed = self._place_transfers(self._sockets, keys)
         self._workers = [
-            _Worker(self._registry, settings, udp, self._sockets.tcp) for udp in self._sockets.udp
+            _Worker(self._registry, "worker", settings, (udp, self._sockets.tcp, handed))
+            for udp in self._sockets.udp
         ]
         try:
-            await asyncio.gather(*(worker.start() for worker in self._workers))
+            await asyncio.gather(*(worker.start() for worker in self._processes()))
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
         """End the workers and let go of the sockets. Safe to repeat."""
-        await asyncio.gather(*(worker.close() for worker in self._workers))
+        await asyncio.gather(*(worker.close() for worker in self._processes()))
         if self._sockets is not None:
             self._sockets.close()
+        for one in self._pair:
+            one.close()
 
     def stats(self) -> DnsStats:
         queries: Counter[QueryKind] = Counter()
         events: Counter[str] = Counter()
-        for worker in self._workers:
+        for worker in self._processes():
             queries += worker.queries()
             events += worker.events()
         return DnsStats(tuple(worker.stats() for worker in self._workers), queries, events)
+
+    def _processes(self) -> list["_Worker"]:
+        return self._workers if self._transfers is None else [*self._workers, self._transfers]
+
+    def _place_transfers(self, sockets: DnsSockets, keys: Keys) -> socket.socket | None:
+        """Where workers put what is for the process of transfers, if there is to be one."""
+        config = self._config.transfer
+        if not config.enabled:
+            return None
+        wildcard = is_wildcard(sockets.host)
+        settings = TransferSettings(
+            zones=self._config.zones,
+            ttl_s=self._config.ttl_s,
+            server_addresses=server_addresses(self._config, sockets.host),
+            source=None if wildcard else sockets.host,
+            grants=[(str(grant.network), grant.key) for grant in config.grants],
+            notify=config.notify,
+            keys=list(keys.values()),
+        )
+        ours, theirs = self._pair = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        self._transfers = _Worker(
+            self._registry, "transfer.process", settings, (theirs, sockets.udp[0])
+        )
+        return ours
 
     def _settings(self, sockets: DnsSockets) -> WorkerSettings:
         return WorkerSettings(
@@ -98,14 +138,15 @@ class _Worker:
     def __init__(
         self,
         registry: Registry,
-        settings: WorkerSettings,
-        udp: socket.socket,
-        tcp: socket.socket,
+        module: str,
+        settings: WorkerSettings | TransferSettings,
+        sockets: Sequence[socket.socket | None],
     ) -> None:
+        """`module` is run with the descriptors of its feed and of `sockets` (None: -1)."""
         self._registry = registry
+        self._module = module
         self._settings = settings
-        self._udp = udp
-        self._tcp = tcp
+        self._given = sockets
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._pid = 0
@@ -185,11 +226,11 @@ class _Worker:
 
     def _spawn(self, feed_end: socket.socket) -> subprocess.Popen[bytes]:
         # A child of exec, not a fork: it must not begin with a copy of the registry's heap.
-        fds = [one.fileno() for one in (feed_end, self._udp, self._tcp)]
-        command = [sys.executable, "-P", "-m", f"{__package__}.worker"]
+        fds = [-1 if one is None else one.fileno() for one in (feed_end, *self._given)]
+        command = [sys.executable, "-P", "-m", f"{__package__}.{self._module}"]
         return subprocess.Popen(
             [*command, *map(str, fds), str(os.getpid())],
-            pass_fds=fds,
+            pass_fds=[fd for fd in fds if fd >= 0],
             stdin=subprocess.DEVNULL,
         )
 

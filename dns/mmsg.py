@@ -20,7 +20,7 @@ from .counters import Counters
 from .limiter import CLASSES, Limiter, network_of
 from .rates import PASS
 from .reflection import destination_of, own_source
-from .responder import Forward, Responder
+from .responder import Forward, HandedOver, Responder
 
 BATCH_MAX: Final = 64
 """Packets a call: enough to make the call cheap, few enough that the first does not wait for
@@ -94,7 +94,7 @@ class BatchedUdp:
         self,
         udp: socket.socket,
         responder: Responder,
-        on_forward: Callable[[Forward, Client], None],
+        on_forward: Callable[[Forward | HandedOver, Client], None],
         *,
         limiter: Limiter | None = None,
         reply_from_destination: bool = False,

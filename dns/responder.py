@@ -17,6 +17,7 @@ from .names import Labels, Zones
 from .query import Query, Rejected, parse_query
 from .reply import bare_reply, compile_reply, empty_reply
 from .store import Store
+from .transfer.tsig import unknown_key_reply
 
 _RECORD_BYTES_MIN: Final = 12
 """A pointer, type, class, TTL and length: what every record in an answer has."""
@@ -32,6 +33,12 @@ class Forward(NamedTuple):
     limit_bytes: int
 
 
+class HandedOver(NamedTuple):
+    """Not for a worker: a transfer, or signed. It goes as it came to the process for these."""
+
+    packet: bytes
+
+
 class Responder:
     """Answers from `store`; whoever changes that calls `changed` or `replace`."""
 
@@ -42,6 +49,7 @@ class Responder:
         ttl_s: int,
         server_addresses: Sequence[bytes],
         forwards: bool = False,
+        hands_over: bool = False,
     ) -> None:
         self.store = Store()
         self.udp = ReplyCache()
@@ -50,6 +58,7 @@ class Responder:
         self.counters = Counters()
         self._answers = Answers(Zones(zones), ttl_s, server_addresses)
         self._forwards = forwards
+        self._hands_over = hands_over
         self.vouched = False
         """Whether what `respond` answered last came with a server cookie of ours (RFC 7873):
         its source address is not forged, so that rate limiting has nothing to guard."""
@@ -80,7 +89,7 @@ class Responder:
         self.tcp.drop_negative()
         self._denials.clear()
 
-    def respond(self, data: bytes, *, tcp: bool = False) -> bytes | Forward | None:
+    def respond(self, data: bytes, *, tcp: bool = False) -> bytes | Forward | HandedOver | None:
         """The reply to one packet; None is silence."""
         self.vouched = False
         try:
@@ -92,7 +101,7 @@ class Responder:
                 return None
             return bare_reply(data[:2], int.from_bytes(data[2:4], "big"), wire.SERVFAIL)
 
-    def _respond(self, data: bytes, tcp: bool) -> bytes | Forward | None:
+    def _respond(self, data: bytes, tcp: bool) -> bytes | Forward | HandedOver | None:
         cache = self.tcp if tcp else self.udp
         key = data[2:].lower()
         ready = cache.find(key)
@@ -111,7 +120,11 @@ class Responder:
         if isinstance(query, Rejected):
             self._count(tcp, 0, query.rcode)
             return bare_reply(data[:2], query.flags, query.rcode)
-        refusal = self._refusal(query)
+        if self._hands_over and (query.signed or _is_transfer(query, tcp)):
+            return HandedOver(data)
+        if query.signed:
+            return self._unknown_key(data, query, tcp)
+        refusal = self._refusal(query, tcp)
         if refusal is not None:
             self._count(tcp, query.qtype, refusal)
             return empty_reply(data[:2], query, refusal)
@@ -143,18 +156,30 @@ class Responder:
         self._count(cache is self.tcp, query.qtype, compiled.rcode)
         return b"".join((data[:2], compiled.head, query.question, compiled.next_tail()))
 
-    def _refusal(self, query: Query) -> int | None:
+    def _unknown_key(self, data: bytes, query: Query, tcp: bool) -> bytes:
+        """Signed, and we have no keys."""
+        reply = unknown_key_reply(data, query)
+        self._count(tcp, query.qtype, reply[3] & 0xF)
+        return reply
+
+    def _refusal(self, query: Query, tcp: bool) -> int | None:
         if query.edns is not None and query.edns.version:
             return wire.BADVERS
         if query.qclass != wire.CLASS_IN:
             return wire.REFUSED
-        if query.qtype in (wire.AXFR, wire.IXFR):
+        if query.qtype == wire.AXFR and not tcp:
             return wire.NOTIMP
+        if query.qtype in (wire.AXFR, wire.IXFR):
+            return wire.REFUSED if self._answers.is_zone(query.labels) else wire.NOTAUTH
         return None
 
     def _count(self, tcp: bool, qtype: int, rcode: int) -> None:
         slow = self.counters.tcp_slow if tcp else self.counters.udp_slow
         slow[kind_of(qtype, rcode)] += 1
+
+
+def _is_transfer(query: Query, tcp: bool) -> bool:
+    return query.qtype == wire.IXFR or (tcp and query.qtype == wire.AXFR)
 
 
 def _limit_bytes(query: Query, tcp: bool) -> int:

@@ -6,7 +6,8 @@ import ipaddress
 import socket
 from typing import Final, NamedTuple
 
-from .config import DnsConfig, DnsFrontError
+from .config import DnsConfig
+from .errors import DnsFrontError
 
 TCP_BACKLOG: Final = 512
 UDP_BUFFER_BYTES: Final = 4 * 2**20

@@ -9,7 +9,8 @@ from typing import Final
 
 from .frames import BadFrame, Frames, framed
 from .loop import READABLE, WRITABLE, Loop
-from .responder import Forward, Responder
+from .responder import Forward, HandedOver, Responder
+from .transfer.handover import HandOver
 
 CONNECTIONS_MAX: Final = 512
 """Per worker; beyond it the one that has been idle longest is closed. With the forwarder's
@@ -47,10 +48,12 @@ class TcpServer:
         listener: socket.socket,
         responder: Responder,
         on_forward: Callable[[Forward, SendReply], None],
+        hand_over: HandOver | None = None,
     ) -> None:
         self.loop = loop
         self.responder = responder
         self.on_forward = on_forward
+        self.hand_over = hand_over
         self._listener = listener
         self._connections: dict[_Connection, None] = {}
         """In the order of their last query."""
@@ -172,12 +175,22 @@ class _Connection:
             if isinstance(reply, Forward):
                 self._forwarded += 1
                 self._server.on_forward(reply, self._forward_reply)
+            elif isinstance(reply, HandedOver):
+                self._hand_over(message)
+                return
             elif reply is None:
                 raise BadFrame  # a response: whoever sends that is no client
             else:
                 self._out += framed(reply)
         self._flush()
         self._settle(waiting)
+
+    def _hand_over(self, message: bytes) -> None:
+        """All of the connection goes, unless the client has not read what it asked for before."""
+        self._flush()
+        if self._server.hand_over is not None and not (self._out or self._forwarded):
+            self._server.hand_over.connection(framed(message) + self._frames.rest(), self._socket)
+        self.close()
 
     def _forward_reply(self, reply: bytes) -> None:
         if self._socket.fileno() < 0:

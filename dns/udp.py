@@ -7,7 +7,7 @@ from typing import Final
 from .limiter import Limiter
 from .mmsg import PACKET_BYTES_MAX, Client
 from .reflection import own_source
-from .responder import Forward, Responder
+from .responder import Forward, HandedOver, Responder
 
 PACKETS_MAX: Final = 64
 """Per batch, as in `mmsg`."""
@@ -20,7 +20,7 @@ class PlainUdp:
         self,
         udp: socket.socket,
         responder: Responder,
-        on_forward: Callable[[Forward, Client], None],
+        on_forward: Callable[[Forward | HandedOver, Client], None],
         *,
         limiter: Limiter | None = None,
     ) -> None:

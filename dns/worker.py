@@ -1,15 +1,11 @@
-"""A DNS worker: `python -m callboard.dns.worker FEED UDP TCP PARENT` (descriptors and a pid).
+"""A DNS worker: `python -m callboard.dns.worker FEED UDP TCP HANDED PARENT` (descriptors, a pid).
 
 It answers from its own memory, is fed over a socket pair, and is gone when that closes. No
 packet is read before the copy is whole: until then they wait in the socket.
 """
 
-import ctypes
 import gc
 import logging
-import os
-import resource
-import signal
 import socket
 import sys
 from functools import partial
@@ -17,7 +13,7 @@ from typing import Any, Final
 
 import msgpack
 
-from . import mmsg
+from . import child, mmsg
 from .counters import Counters
 from .feed import RateLimits, WorkerSettings, unpacker
 from .forwarder import Forwarder
@@ -26,8 +22,9 @@ from .loop import Loop
 from .mmsg import BatchedUdp, Client
 from .rates import ResponseRates
 from .replica import Replica
-from .responder import Forward, Responder
+from .responder import Forward, HandedOver, Responder
 from .tcp import TcpServer
+from .transfer.handover import HandOver
 from .udp import PlainUdp
 from .wire import labels_of
 
@@ -37,15 +34,19 @@ FEED_READ_BYTES: Final = 64 * 1024
 BATCHES_MAX: Final = 4
 """Of packets in a row, about a millisecond: then the feed, TCP and timers get their turn."""
 
-_PR_SET_PDEATHSIG: Final = 1
-
 _logger = logging.getLogger(__name__)
 
 
 class Worker:
     """Wires the responder to its feed and its sockets, on one loop."""
 
-    def __init__(self, feed: socket.socket, udp: socket.socket, tcp: socket.socket) -> None:
+    def __init__(
+        self,
+        feed: socket.socket,
+        udp: socket.socket,
+        tcp: socket.socket,
+        hand_over: HandOver | None,
+    ) -> None:
         self._loop = Loop()
         self._feed = feed
         self._udp = udp
@@ -57,7 +58,9 @@ class Worker:
             ttl_s=settings.ttl_s,
             server_addresses=settings.server_addresses,
             forwards=settings.forward is not None,
+            hands_over=hand_over is not None,
         )
+        self._hand_over = hand_over
         self._settings = settings
         self._replica = Replica(self._responder, stream)
         self._forwarder = (
@@ -108,7 +111,7 @@ class Worker:
         gc.disable()
         serve = self._udp_server().serve
         self._loop.register(self._udp.fileno(), lambda _events: serve(BATCHES_MAX))
-        TcpServer(self._loop, self._tcp, self._responder, self._forward)
+        TcpServer(self._loop, self._tcp, self._responder, self._forward, self._hand_over)
         self._report()
 
     def _udp_server(self) -> BatchedUdp | PlainUdp:
@@ -122,7 +125,11 @@ class Worker:
             reply_from_destination=self._settings.reply_from_destination,
         )
 
-    def _forward_udp(self, question: Forward, client: Client) -> None:
+    def _forward_udp(self, question: Forward | HandedOver, client: Client) -> None:
+        if isinstance(question, HandedOver):
+            if not (self._hand_over and self._hand_over.packet(question.packet, client)):
+                self._responder.counters.events["unsent"] += 1
+            return
         self._forward(question, partial(self._send_udp, client))
 
     def _send_udp(self, client: Client, reply: bytes) -> None:
@@ -148,7 +155,7 @@ class Worker:
             "index": self._responder.index,
             "services": self._responder.store.services,
             "instances": self._responder.store.instances,
-            "rss_bytes": _rss_bytes(),
+            "rss_bytes": child.rss_bytes(),
             "queries": [(*kind, count) for kind, count in counters.queries().items()],
             "events": dict(counters.events),
         }
@@ -168,33 +175,14 @@ def _limiter(limits: RateLimits, counters: Counters) -> Limiter | None:
     return Limiter(ResponseRates(limits.rate, limits.slip), counters, enforced=limits.mode == "on")
 
 
-def _rss_bytes() -> int:
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _die_with(parent: int) -> None:
-    """Not to be left behind, even when the registry process is killed outright."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit(0)  # it died before we asked
-
-
 def main(arguments: list[str]) -> None:
-    feed, udp, tcp, parent = map(int, arguments)
-    # Ctrl-C and service managers signal the whole group: the node decides when we stop.
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
-    logging.basicConfig(format="%(asctime)s %(levelname)s dns worker: %(message)s")
-    _die_with(parent)
+    feed, udp, tcp, handed, parent = map(int, arguments)
+    child.begin(parent, "dns worker")
     sockets = [socket.socket(fileno=fd) for fd in (feed, udp, tcp)]
     for one in sockets[1:]:
         one.setblocking(False)
-    Worker(*sockets).run()
+    hand_over = HandOver(socket.socket(fileno=handed)) if handed >= 0 else None
+    Worker(sockets[0], sockets[1], sockets[2], hand_over).run()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Who may have a zone: addresses or networks, and by which key they prove themselves."""
+"""Who may have a zone and who is told when it changes, and by which keys all prove themselves."""
 
 import ipaddress
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...addresses import parse_address
 from .keys import key_name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -13,6 +14,14 @@ class Grant(NamedTuple):
     """`key` is a name on the wire; without one, any valid signature or none will do."""
 
     network: Network
+    key: bytes | None
+
+
+class Target(NamedTuple):
+    """A secondary. `key` is a name on the wire; None: not signed."""
+
+    host: str
+    port: int
     key: bytes | None
 
 
@@ -26,6 +35,16 @@ def parse_grant(text: str) -> Grant:
             f"{text!r}: {error}: write an address or a network, for example"
             " 192.0.2.0/24,key:transfer"
         ) from None
+
+
+def parse_target(text: str) -> Target:
+    """`ADDR:PORT`, then `,key:NAME` if signed. Raises `ValueError` with what to write."""
+    place, key = split_key(text)
+    address = parse_address(place)
+    try:
+        return Target(str(ipaddress.ip_address(address.host)), address.port, key)
+    except ValueError:
+        raise ValueError(f"{text!r}: a secondary is told at an IP address, not a name") from None
 
 
 def split_key(text: str) -> tuple[str, bytes | None]:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from ..errors import DnsFrontError
 from ..wire import labels_of, name_bytes
 
 ALGORITHMS: Final = {
@@ -32,7 +33,7 @@ _YAML: Final = re.compile(
 )
 
 
-class BadKeyFile(Exception):
+class BadKeyFile(DnsFrontError):
     """The file cannot be used; the text says why and never holds a secret."""
 
 

@@ -54,26 +54,29 @@ class Transfers:
         self._grants = grants
         self._keys = keys or {}
         self._moment: Moment | None = None
+        self.versions = 0
+        """How often anything that can be seen in a zone has changed."""
 
     @property
     def serial(self) -> int:
         """Of the zones as they are handed out now; `settle` moves it."""
         return self.board.serial & 0xFFFFFFFF
 
-    def settle(self) -> bool:
-        """Take in all changes so far; whether any of them can be seen in a zone."""
+    def settle(self) -> None:
+        """Take in all changes so far."""
         if self.board.is_settled:
-            return False
+            return
         keys = self.board.settle()
         self.responder.changed(self.board.serial, keys)
         self._moment = None
-        return bool(keys)
+        self.versions += bool(keys)
 
     def replace(self, index: int, noted: BoardCopy) -> None:
         """Go on from another copy of the board."""
         self.board.replace(index, noted)
         self.responder.replace(index, self.board.store)
         self._moment = None
+        self.versions += 1
 
     def may_have(self, host: str) -> bool:
         """Whether anybody at `host` may have a zone, given the right key."""

@@ -5,6 +5,8 @@ import struct
 from typing import Final, NamedTuple
 
 from .. import wire
+from ..query import Query
+from ..reply import bare_reply, empty_reply
 from .keys import ALGORITHMS, Key, Keys
 from .sections import Malformed, records_of
 
@@ -122,6 +124,17 @@ def verify(
     if abs(now_s - tsig.time_s) > tsig.fudge_s:
         return Refused(bare, tsig, BADTIME, signer)
     return Verified(bare, signer)
+
+
+def unknown_key_reply(data: bytes, query: Query) -> bytes:
+    """The reply of who has no keys at all to the signed `data`."""
+    try:
+        refused = verify(data, {}, 0)
+    except Malformed:
+        refused = None
+    if not isinstance(refused, Refused):
+        return bare_reply(data[:2], query.flags, wire.FORMERR)
+    return refused.sign(empty_reply(data[:2], query, wire.NOTAUTH), 0)
 
 
 def _mac(key: Key, bare: bytes, tsig: Tsig, prior: bytes, *, variables: bool = True) -> bytes:

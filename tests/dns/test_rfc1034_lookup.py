@@ -167,6 +167,16 @@ def test_other_classes_are_refused(board, rdclass):
     assert board.shape("web.service", "A", rdclass=rdclass) == "REFUSED 0/0/0"
 
 
-@pytest.mark.parametrize("rdtype", ["AXFR", "IXFR"])
-def test_transfers_are_not_implemented(board, rdtype):
-    assert board.shape("", rdtype) == "NOTIMP 0/0/0"
+@pytest.mark.parametrize(
+    ("name", "rdtype", "tcp", "shown"),
+    [
+        ("", "AXFR", False, "NOTIMP 0/0/0"),
+        ("", "IXFR", False, "REFUSED 0/0/0"),
+        ("", "AXFR", True, "REFUSED 0/0/0"),
+        ("", "IXFR", True, "REFUSED 0/0/0"),
+        ("web.service", "AXFR", True, "NOTAUTH 0/0/0"),
+        ("example.", "AXFR", True, "NOTAUTH 0/0/0"),
+    ],
+)
+def test_nobody_gets_a_zone_who_is_not_granted_it(web, name, rdtype, tcp, shown):
+    assert web.shape(name, rdtype, tcp=tcp) == shown

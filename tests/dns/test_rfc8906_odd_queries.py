@@ -57,9 +57,11 @@ def test_a_name_of_255_octets_is_answered(board):
 
 def test_trailing_bytes_and_foreign_records_are_ignored(board):
     board.register()
-    tsig = b"\0\0\xfa\0\xff\0\0\0\0\0\0"
-    for wire in (header() + QUESTION + b"junk", header(ar=1) + QUESTION + tsig):
+    sig0 = b"\0\0\x18\0\xff\0\0\0\0\0\0"
+    for wire in (header() + QUESTION + b"junk", header(ar=1) + QUESTION + sig0):
         assert board.raw(wire)[:8] == header()[:2] + bytes.fromhex("840000010001")
+    tsig = b"\0\0\xfa\0\xff\0\0\0\0\0\0"
+    assert board.raw(header(ar=1) + QUESTION + tsig)[3] == 1, "RFC 8945 section 5.2: FORMERR"
 
 
 def test_a_bug_becomes_servfail_and_is_counted(board, monkeypatch, caplog):
