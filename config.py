@@ -34,6 +34,8 @@ class ServeConfig:
     """Lower case, without the dot at the end."""
     dns_ttl_s: int
     dns_workers: int
+    dns_max_stale_s: float
+    """Infinite for no limit."""
     dns_rrl: str
     dns_rrl_rate: int
     dns_rrl_slip: int

@@ -11,6 +11,7 @@ WORKER_GAUGES = {
     "index": "The registry's index that the worker answers from.",
     "instances": "Instances in the worker's copy.",
     "rss_bytes": "The worker's resident memory.",
+    "copy_age_seconds": "How long ago the worker's copy was known to be complete.",
     "ready": "1 while the worker answers.",
 }
 
@@ -40,5 +41,5 @@ def dns_metrics(stats: DnsStats) -> Iterator[Metric]:
     for name, text in WORKER_GAUGES.items():
         gauge = GaugeMetricFamily(f"callboard_dns_worker_{name}", text, labels=("worker",))
         for number, worker in enumerate(stats.workers):
-            gauge.add_metric([str(number)], float(getattr(worker, name)))
+            gauge.add_metric([str(number)], float(getattr(worker, name.replace("_seconds", "_s"))))
         yield gauge

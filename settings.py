@@ -1,5 +1,6 @@
 """The table of a node's settings: each row makes a flag, an environment variable and a TOML key."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ DNS_WORKERS_MAX: Final = 64
 
 DNS_TTL_S_MAX: Final = 86_400
 """A day: answers that stale are of no use to anybody who looks a service up."""
+
+DNS_MAX_STALE_S_MIN: Final = 5
+"""The registry process says once a second how old its board is; it may be busy for some."""
 
 DNS_RRL_RATE_MAX: Final = 1_000_000
 """More than a worker answers: whoever wants no limit writes `off`."""
@@ -98,6 +102,18 @@ def _dns_ttl_s(text: str) -> int:
     return int(seconds)
 
 
+def _max_stale_s(text: str) -> float:
+    if text.lower() == "unlimited":
+        return math.inf
+    seconds = parse_duration_s(text)
+    if seconds < DNS_MAX_STALE_S_MIN:
+        raise ValueError(
+            f"{text!r} is less than {DNS_MAX_STALE_S_MIN}s, of which a healthy registry may need"
+            " a part: write more, or unlimited"
+        )
+    return seconds
+
+
 def _whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
@@ -148,6 +164,15 @@ SETTINGS: Final = (
         "1",
         "How many processes answer DNS.",
         _whole_number("processes", 1, DNS_WORKERS_MAX),
+        numeric=True,
+    ),
+    Setting(
+        "dns-max-stale",
+        "DURATION",
+        "1h",
+        "How long DNS goes on from its copy when the registry is silent; or unlimited.",
+        _max_stale_s,
+        field="dns_max_stale_s",
         numeric=True,
     ),
     Setting(

@@ -88,6 +88,10 @@ class Answers:
         self._negative_soa: dict[tuple[Labels, int], bytes] = {}
         self._instances = InstanceRecords(ttl_s)
 
+    def covers(self, labels: Labels) -> bool:
+        """Whether the name is in one of the zones."""
+        return self._zones.cut(labels) is not None
+
     def answer(self, store: Store, labels: Labels, qtype: int, enough: int) -> Answer | None:
         """None for a name outside the zones; `enough` is as in `InstanceRecords`."""
         cut = self._zones.cut(labels)

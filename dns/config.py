@@ -5,6 +5,7 @@ from typing import Final
 
 from .errors import InvalidDnsConfig
 from .feed import NO_LIMITS, RateLimits
+from .freshness import MAX_STALE_S
 from .transfer.config import NO_TRANSFER, TransferConfig
 from .wire import NAME_BYTES_MAX, labels_of
 
@@ -19,7 +20,8 @@ class DnsConfig:
     """`port` 0 takes a free one. `forward` is the resolver for names outside the zones.
 
     `ns_addresses` are what `ns.Z` answers; left empty, the listening address, or this host's
-    addresses when that is a wildcard.
+    addresses when that is a wildcard. A copy of the board that is older than `max_stale_s`,
+    which may be infinite, is not told any more.
     """
 
     host: str = "127.0.0.1"
@@ -31,6 +33,7 @@ class DnsConfig:
     ns_addresses: tuple[str, ...] = ()
     limits: RateLimits = NO_LIMITS
     transfer: TransferConfig = NO_TRANSFER
+    max_stale_s: float = MAX_STALE_S
 
     def __post_init__(self) -> None:
         if not self.zones:

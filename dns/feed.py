@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from .freshness import MAX_STALE_S
+
 MESSAGE_BYTES_MAX: Final = 8 * 2**20
 """A page of the feed is some 100 KB, and one record at most 64 KiB: more is our own bug."""
 
@@ -20,6 +22,8 @@ class FeedKind(IntEnum):
     BEGIN = 1
     CHANGES = 2
     END = 3
+    HEARTBEAT = 4
+    """One item: the moment, in ms of the monotonic clock, as of which the board is complete."""
 
 
 class RateLimits(NamedTuple):
@@ -43,6 +47,7 @@ class WorkerSettings(NamedTuple):
     forward: tuple[str, int] | None
     reply_from_destination: bool
     limits: RateLimits = NO_LIMITS
+    max_stale_s: float = MAX_STALE_S
     batched: bool = True
     """False takes the portable UDP path, for tests."""
 

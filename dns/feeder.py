@@ -5,6 +5,7 @@ is sent again before the END, so that no state older than another is ever answer
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
@@ -12,6 +13,7 @@ from ..registry.registry import Registry
 from ..registry.views import Event, Listed, ServicesTopic
 from ..registry.watches import Ended, Lagged, Subscription
 from .feed import FeedKind, pack_message
+from .freshness import HEARTBEAT_S
 from .projection import id_prefix, key_of, pack_record
 
 PAGE_RECORDS: Final = 500
@@ -22,7 +24,9 @@ GATHER_S: Final = 0.002
 alone is sent at once, and none waits longer than this."""
 
 Send = Callable[[bytes], Awaitable[None]]
+"""Several tasks call it: it must send one message after the other."""
 
+_MS: Final = 1000
 _EVERYTHING: Final = ServicesTopic(None)
 
 
@@ -39,6 +43,14 @@ async def feed(registry: Registry, send: Send) -> None:
                 continue  # the worker was slower than the changes: it gets a fresh copy
             except Ended:
                 return  # the node is stopping; the worker answers from its copy until it is told
+
+
+async def beat(registry: Registry, send: Send) -> None:
+    """Say again and again how old the board is, like `feed`; at once the first time."""
+    while True:
+        as_of_ms = time.monotonic() * _MS - registry.staleness_ms()
+        await send(pack_message(FeedKind.HEARTBEAT, 0, (int(as_of_ms),)))
+        await asyncio.sleep(HEARTBEAT_S)
 
 
 async def _snapshot(registry: Registry, subscription: Subscription, send: Send) -> None:

@@ -16,7 +16,7 @@ from .config import DnsConfig
 from .counters import QueryKind
 from .errors import DnsFrontError
 from .feed import FeedKind, WorkerSettings, pack_message, unpacker
-from .feeder import feed
+from .feeder import beat, feed
 from .sockets import DnsSockets, bind_sockets, is_wildcard, server_addresses
 from .stats import DnsStats, WorkerStats
 from .transfer.config import TransferSettings
@@ -128,6 +128,7 @@ class DnsFront:
             forward=self._config.forward,
             reply_from_destination=is_wildcard(sockets.host),
             limits=self._config.limits,
+            max_stale_s=self._config.max_stale_s,
             batched=self._batched,
         )
 
@@ -180,7 +181,7 @@ class _Worker:
         return self._past_events + Counter(self._report.get("events", {}))
 
     def stats(self) -> WorkerStats:
-        shown = ("index", "services", "instances", "rss_bytes")
+        shown = ("index", "services", "instances", "rss_bytes", "copy_age_s")
         numbers = {name: self._report.get(name, 0) for name in shown}
         return WorkerStats(self._pid, self._ready.is_set(), self._restarts, **numbers)
 
@@ -237,11 +238,21 @@ class _Worker:
     async def _feed(self, ours: socket.socket) -> None:
         loop = asyncio.get_running_loop()
 
+        turn = asyncio.Lock()
+
         async def send(data: bytes) -> None:
-            await loop.sock_sendall(ours, data)
+            async with turn:
+                await loop.sock_sendall(ours, data)
 
         await send(pack_message(FeedKind.SETTINGS, 0, self._settings))
-        await feed(self._registry, send)
+        beating = asyncio.create_task(beat(self._registry, send))
+        try:
+            await feed(self._registry, send)
+            await beating
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError, OSError):
+                await beating
 
     async def _read_reports(self, ours: socket.socket) -> None:
         """Until the worker's end of the pair is closed, which is when it is gone."""

@@ -59,9 +59,23 @@ class Responder:
         self._answers = Answers(Zones(zones), ttl_s, server_addresses)
         self._forwards = forwards
         self._hands_over = hands_over
+        self._expired = False
         self.vouched = False
         """Whether what `respond` answered last came with a server cookie of ours (RFC 7873):
         its source address is not forged, so that rate limiting has nothing to guard."""
+
+    @property
+    def expired(self) -> bool:
+        """Whether the copy is too old to be told: all of a zone is then SERVFAIL, SOA and NS
+        too, as of a secondary whose zone has expired (RFC 1035 section 4.3.5), so that
+        resolvers go on to another server."""
+        return self._expired
+
+    @expired.setter
+    def expired(self, expired: bool) -> None:
+        if expired != self._expired:
+            self._expired = expired
+            self._forget()
 
     @property
     def index(self) -> int:
@@ -79,6 +93,9 @@ class Responder:
         """Answer from another copy from now on."""
         self.store = store
         self._answers.index = index
+        self._forget()
+
+    def _forget(self) -> None:
         self.udp.clear()
         self.tcp.clear()
         self._denials.clear()
@@ -171,6 +188,8 @@ class Responder:
             return wire.NOTIMP
         if query.qtype in (wire.AXFR, wire.IXFR):
             return wire.REFUSED if self._answers.is_zone(query.labels) else wire.NOTAUTH
+        if self._expired and self._answers.covers(query.labels):
+            return wire.SERVFAIL
         return None
 
     def _count(self, tcp: bool, qtype: int, rcode: int) -> None:

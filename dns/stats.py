@@ -17,6 +17,8 @@ class WorkerStats:
     services: int
     instances: int
     rss_bytes: int
+    copy_age_s: float
+    """How long ago the worker's copy was known to be complete."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import gc
 import logging
 import socket
 import sys
+import time
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from . import child, mmsg
 from .counters import Counters
 from .feed import RateLimits, WorkerSettings, unpacker
 from .forwarder import Forwarder
+from .freshness import Freshness
 from .limiter import Limiter
 from .loop import Loop
 from .mmsg import BatchedUdp, Client
@@ -62,7 +64,8 @@ class Worker:
         )
         self._hand_over = hand_over
         self._settings = settings
-        self._replica = Replica(self._responder, stream)
+        self._freshness = Freshness(settings.max_stale_s, time.monotonic())
+        self._replica = Replica(self._responder, stream, self._freshness)
         self._forwarder = (
             Forwarder(self._loop, settings.forward, self._responder.counters)
             if settings.forward
@@ -98,7 +101,17 @@ class Worker:
             self._loop.stop()
             return
         self._replica.feed(data)
+        self._judge_age()
         self._synced()
+
+    def _judge_age(self) -> None:
+        expired = self._freshness.is_expired(time.monotonic())
+        if expired != self._responder.expired:
+            self._responder.expired = expired
+            if expired:
+                _logger.error("the copy is too old: SERVFAIL until the registry is heard")
+            else:
+                _logger.warning("the registry is heard of again: its names are answered")
 
     def _synced(self) -> None:
         """Begin to answer, once the copy is whole."""
@@ -147,6 +160,7 @@ class Worker:
     def _report(self) -> None:
         """Tell the registry process how it goes. The first report says: ready."""
         self._loop.call_later(REPORT_S, self._report)
+        self._judge_age()
         if self._responder.index != self._reported_index:
             self._responder.refresh_serials()
             self._reported_index = self._responder.index
@@ -156,6 +170,7 @@ class Worker:
             "services": self._responder.store.services,
             "instances": self._responder.store.instances,
             "rss_bytes": child.rss_bytes(),
+            "copy_age_s": self._freshness.age_s(time.monotonic()),
             "queries": [(*kind, count) for kind, count in counters.queries().items()],
             "events": dict(counters.events),
         }

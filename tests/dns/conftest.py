@@ -129,6 +129,10 @@ class SmallRegistry:
         self.watches = Watches()
         self.board = {}
         self.pages = 0
+        self.stale_ms = 0.0
+
+    def staleness_ms(self):
+        return self.stale_ms
 
     def subscribe(self, topic, since=None):
         return self.watches.subscribe(topic, since)

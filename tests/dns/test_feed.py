@@ -6,6 +6,7 @@ import msgpack
 import pytest
 from callboard.dns import feeder
 from callboard.dns.feed import MESSAGE_BYTES_MAX, FeedKind, pack_message, unpacker
+from callboard.dns.freshness import Freshness
 from callboard.dns.projection import key_of, pack_record
 from callboard.dns.replica import Replica
 from callboard.dns.responder import Responder
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 def a_replica():
     responder = Responder([(b"test",)], ttl_s=5, server_addresses=[b"\x7f\0\0\1"])
-    return responder, Replica(responder, unpacker())
+    return responder, Replica(responder, unpacker(), Freshness(60, 0))
 
 
 def contents(store, names):
