@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aetcd.rpc import (
@@ -14,13 +15,17 @@ from aetcd.rpc import (
 )
 
 from ..seam import EngineError, Member, OutcomeUnknown, Refused, StandsAlone
-from .connection import Connection, Endpoint
+from .connection import Connection, Endpoint, Method
+from .errors import Unsettled
 from .peers import answers
 
 LOOK_S: Final = 2.0
 """How often the leader's name and alarms are asked for: they are shown, nothing relies on them."""
 CHANGE_S_MAX: Final = 5.0
 """A change of members is agreed by the old majority; an election may come between."""
+SETTLE_S_MAX: Final = 6.0
+"""etcd changes no members before all others have been connected for 5 s."""
+SETTLE_S: Final = 0.5
 PROMOTE_S: Final = 1.0
 """How often a learner is tried: etcd refuses until it has caught up."""
 
@@ -82,9 +87,7 @@ class Cluster:
                 raise Refused(f"{_name(member)} is still on its way in: one at a time")
         scheme = members[0].peerURLs[0].partition("://")[0]
         request = MemberAddRequest(peerURLs=[f"{scheme}://{address}"], isLearner=True)
-        answer = await self._connection.call(
-            lambda at: at.cluster.MemberAdd, request, timeout_s=CHANGE_S_MAX
-        )
+        answer = await self._change(lambda at: at.cluster.MemberAdd, request)
         self._promote_soon(answer.member.ID)
 
     async def remove(self, name: str) -> None:
@@ -97,11 +100,7 @@ class Cluster:
             raise Refused(f"there is no member {name!r}")
         if len(members) == 1:
             raise StandsAlone(f"{name!r} is the only member")
-        await self._connection.call(
-            lambda at: at.cluster.MemberRemove,
-            MemberRemoveRequest(ID=member.ID),
-            timeout_s=CHANGE_S_MAX,
-        )
+        await self._change(lambda at: at.cluster.MemberRemove, MemberRemoveRequest(ID=member.ID))
 
     async def transfer(self) -> str:
         """Only the leader itself can hand over: does nothing when it is at no endpoint of ours."""
@@ -142,6 +141,17 @@ class Cluster:
                 self.leader = str(member.name)
                 return self.leader
         raise refusal or Refused("no other member answers")
+
+    async def _change(self, pick: Callable[[Endpoint], Method], request: object) -> Any:
+        """Wait for the last change to settle: until then etcd refuses, and has done nothing."""
+        deadline = asyncio.get_running_loop().time() + SETTLE_S_MAX
+        while True:
+            try:
+                return await self._connection.call(pick, request, timeout_s=CHANGE_S_MAX)
+            except Unsettled:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+            await asyncio.sleep(SETTLE_S)
 
     async def _look(self) -> None:
         status = await self._connection.call(lambda at: at.maintenance.Status, StatusRequest())
@@ -204,10 +214,14 @@ class Cluster:
                     lambda at: at.cluster.MemberPromote, MemberPromoteRequest(ID=learner)
                 )
             except (Refused, OutcomeUnknown) as error:
-                if any(text in str(error) for text in _NO_LEARNER):
-                    return
-            else:
-                _log.info("the member %x has caught up and votes now", learner)
+                _log.debug("the member %x is not promoted: %s", learner, error)
+            try:
+                members = await self._list()
+            except (Refused, OutcomeUnknown):
+                members = None
+            if members is not None and learner not in {
+                member.ID for member in members if member.isLearner
+            }:
                 return
             await asyncio.sleep(PROMOTE_S)
 
@@ -215,11 +229,7 @@ class Cluster:
         if self._promoting is not None:
             self._promoting.cancel()
             await asyncio.wait([self._promoting])
-
-
-_NO_LEARNER: Final = ("member not found", "can only promote a learner member")
-"""With which etcd answers when a promotion is not needed any more; while the learner lags it says
-`can only promote a learner member which is in sync with leader`."""
+            self._promoting = None
 
 
 def _name(member: Any) -> str:

@@ -16,7 +16,6 @@ from ..seam import (
     OutcomeUnknown,
     Refused,
     Result,
-    Superseded,
 )
 from .connection import Connection
 from .errors import NotReached, Unwritable
@@ -41,8 +40,6 @@ WAITING_OPERATIONS_MAX: Final = 131_072
 """Accepted and not yet answered: seconds of work. More are refused at once."""
 WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
 """The same for large values."""
-
-_SUPERSEDED: Final = "another node keeps the leases now"
 
 
 class _Waiting(Call):
@@ -135,8 +132,6 @@ class Committer:
         oldest = transaction.parts[0][0].since
         request = transaction.request(self._layout)
         response = await self._apply(request, oldest + WRITE_S_MAX)
-        if not response.succeeded:
-            raise Superseded(_SUPERSEDED)
         wrote = transaction.read(response)
         done = []
         for call, _, stop in transaction.parts:

@@ -91,3 +91,4 @@ class Confirmer:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
+        self._round = self._next = None

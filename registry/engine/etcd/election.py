@@ -49,6 +49,8 @@ class Election:
         self._changed = asyncio.Event()
         self._told_at = 0
         self._lease = 0
+        self._own_revision = 0
+        """Of the latest election that this node has won: the watch may tell of it late."""
         self._renewing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._waits_until = 0.0
@@ -63,7 +65,7 @@ class Election:
         self.keeper = None if value is None else _read_keeper(value)
         if self.guard is not None and revision > self.guard.revision:
             self._lose("its key is gone" if value is None else "another node was elected")
-        if value is not None and self.guard is None:
+        if value is not None and revision > self._own_revision:
             self._waits_until = 0.0
         self._change()
 
@@ -107,6 +109,7 @@ class Election:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
+        self._renewing = self._looking = None
 
     async def _turn(self) -> None:
         """Until nobody is known to hold the key."""
@@ -156,7 +159,7 @@ class Election:
             self.told(other.value, other.mod_revision)
             return None
         guard = Guard(self._key, answer.header.revision)
-        self.guard, self._lease = guard, lease
+        self.guard, self._lease, self._own_revision = guard, lease, guard.revision
         self.told(value, guard.revision)
         self._renewing = asyncio.create_task(self._renew(guard, asked_at), name="etcd-lease")
         return guard
@@ -204,11 +207,14 @@ class Election:
     async def _revoke(self, lease: int) -> None:
         """Ends the lease, and with it the key. When that fails it runs out by itself."""
         try:
-            await self._connection.call(
+            answer = await self._connection.call(
                 lambda at: at.lease.LeaseRevoke, LeaseRevokeRequest(ID=lease)
             )
         except EngineError as error:
             _log.info("the keeper's lease could not be given back: %s", error)
+        else:
+            if self.keeper is not None and self._told_at == self._own_revision:
+                self.told(None, answer.header.revision)
 
     def _lose(self, why: str) -> None:
         _log.info("this node does not keep the leases any more: %s", why)

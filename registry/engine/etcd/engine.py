@@ -28,6 +28,7 @@ from .committer import Committer
 from .confirming import Confirmer
 from .connection import Connection
 from .election import Election
+from .errors import TokenRejected, Unwritable
 from .feed import Feed, Position, read_position
 from .layout import Layout
 from .loading import Loader
@@ -77,9 +78,10 @@ class EtcdEngine:
                 check_version(status.version)
                 return await read_position(self._connection, self._layout)
             except EngineError as error:
-                if asyncio.get_running_loop().time() >= deadline or isinstance(error, CannotStart):
+                for_good = isinstance(error, CannotStart | Unwritable | TokenRejected)
+                if for_good or asyncio.get_running_loop().time() >= deadline:
                     endpoints = ", ".join(self._settings.endpoints)
-                    raise CannotStart(f"no etcd serves at {endpoints}: {error}") from error
+                    raise CannotStart(f"the board cannot be at {endpoints}: {error}") from error
             await asyncio.sleep(ASK_AGAIN_S)
 
     def _start(self, position: Position) -> None:
@@ -176,3 +178,5 @@ class EtcdEngine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What ended a task remembers its stream, and the stream its socket.
+        self._tasks.clear()

@@ -19,6 +19,10 @@ class Unwritable(Refused):
     """No write is taken until somebody has mended it."""
 
 
+class Unsettled(Refused):
+    """Members are not changed while some of them are away, or have only just come."""
+
+
 class TokenRejected(Refused):
     """The token has run out, or its server was started anew: authenticate again."""
 
@@ -53,6 +57,7 @@ _KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
         Unwritable,
         "etcd denies this user the keys under the prefix: grant it readwrite",
     ),
+    ("unhealthy cluster", Unsettled, "not all members are there, or some have only just come"),
     ("request is too large", Refused, "the write is larger than etcd takes (--max-request-bytes)"),
     # Go's server looks at the length before it reads the message.
     ("grpc: received message larger than max", Refused, _SAYS),

@@ -1,7 +1,8 @@
 """Gathering many callers' operations into etcd transactions, and reading what became of them.
 
 Each operation is a transaction nested in the one that is sent: compare, then write, else read the
-revision that is in the way. Conditions of one caller do not touch another's.
+revision that is in the way. Conditions of one caller do not touch another's. The write of `last` is
+not nested: etcd's quota does not see nested ones.
 """
 
 from collections import deque
@@ -10,7 +11,17 @@ from typing import Any, Final, Generic, TypeVar
 
 from aetcd.rpc import Compare, TxnRequest, TxnResponse
 
-from ..seam import ABSENT, Conflict, Delete, Done, Guard, Operation, Put, Result
+from ..seam import (
+    ABSENT,
+    Conflict,
+    Delete,
+    Done,
+    Guard,
+    Operation,
+    Put,
+    Result,
+    Superseded,
+)
 from .layout import LAST_EXPIRED, LAST_PLAIN, Layout
 
 TRANSACTION_BYTES_MAX: Final = 1024 * 1024
@@ -97,37 +108,53 @@ class Transaction(Generic[C]):
 
     def request(self, layout: Layout) -> TxnRequest:
         request = TxnRequest()
-        if self.guard is not None:
-            request.compare.add(
-                target=_CREATE, key=self.guard.key, create_revision=self.guard.revision
-            )
-        last = LAST_EXPIRED if self.expired else LAST_PLAIN
+        guard = self.guard
+        if guard is not None:
+            request.compare.add(target=_CREATE, key=guard.key, create_revision=guard.revision)
+        _put(request.success, layout.last, LAST_EXPIRED if self.expired else LAST_PLAIN)
+        if self._alone:
+            if guard is not None:
+                _find(request.failure, guard.key)
+            [(call, start, _)] = self.parts
+            operation = call.operations[start]
+            _add(request, operation, layout.pairs + operation.key)
+            return request
         nested = request.success
-        alone = len(self.keys) == 1
-        if not alone:
-            _put(nested, layout.last, last)
         for call, start, stop in self.parts:
             for operation in call.operations[start:stop]:
-                one = nested.add().request_txn
-                if alone:  # a conflict then writes nothing at all
-                    _put(one.success, layout.last, last)
-                _add(one, operation, layout.pairs + operation.key)
+                _add(nested.add().request_txn, operation, layout.pairs + operation.key)
         return request
 
     def read(self, response: TxnResponse) -> bool:
-        """Give every call its results; whether anything was written."""
+        """Give every call its results; whether anything was written. Raises `Superseded`."""
+        if not response.succeeded and self._lost(response):
+            raise Superseded("another node keeps the leases now")
         revision: int = response.header.revision
-        answers = iter(response.responses)
-        if len(self.keys) > 1:
+        answers = iter((response,))
+        if not self._alone:
+            answers = (one.response_txn for one in response.responses)
             next(answers)  # of `last`
         wrote = False
         for call, start, stop in self.parts:
             for operation, answer in zip(call.operations[start:stop], answers, strict=False):
-                result = _result(operation, answer.response_txn, revision)
+                result = _result(operation, answer, revision)
                 call.results.append(result)
                 if type(result) is Done:
                     call.applied = wrote = True
         return wrote
+
+    @property
+    def _alone(self) -> bool:
+        """One operation needs no nesting, and when its condition fails nothing is written."""
+        return len(self.keys) == 1
+
+    def _lost(self, response: TxnResponse) -> bool:
+        if not self._alone:
+            return True
+        if self.guard is None:
+            return False
+        election = response.responses[0].response_range.kvs
+        return not election or election[0].create_revision != self.guard.revision
 
 
 def _put(operations: Any, key: bytes, value: bytes) -> None:
@@ -163,7 +190,7 @@ def _add(one: Any, operation: Operation, key: bytes) -> None:
 def _result(operation: Operation, answer: Any, revision: int) -> Result:
     responses = answer.responses
     if not answer.succeeded:
-        in_the_way = responses[0].response_range.kvs
+        in_the_way = responses[-1].response_range.kvs
         return Conflict(in_the_way[0].mod_revision if in_the_way else ABSENT)
     if isinstance(operation, Delete):
         return Done(revision, responses[-2].response_range.kvs[0].create_revision)

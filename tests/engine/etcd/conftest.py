@@ -31,7 +31,7 @@ def start_etcd(etcd_member, tmp_path):
 
 
 @pytest.fixture
-async def open_board():
+async def open_board(collect_calls):
     """`await open_board(member, ..., prefix=)`; whatever is left open is closed."""
     opened = []
 
@@ -46,6 +46,7 @@ async def open_board():
     yield open_one
     for engine in opened:
         await engine.close()
+    collect_calls()
 
 
 @pytest.fixture

@@ -2,7 +2,13 @@
 
 import pytest
 from callboard.registry.engine import CannotStart, OutcomeUnknown, Refused
-from callboard.registry.engine.etcd.errors import NotReached, TokenRejected, Unwritable, read_error
+from callboard.registry.engine.etcd.errors import (
+    NotReached,
+    TokenRejected,
+    Unsettled,
+    Unwritable,
+    read_error,
+)
 from callboard.registry.engine.etcd.versions import check_version
 from grpc import StatusCode
 
@@ -21,7 +27,7 @@ from grpc import StatusCode
             OutcomeUnknown,
         ),
         (StatusCode.UNAVAILABLE, "etcdserver: server stopped", OutcomeUnknown),
-        (StatusCode.UNAVAILABLE, "etcdserver: unhealthy cluster", Refused),
+        (StatusCode.UNAVAILABLE, "etcdserver: unhealthy cluster", Unsettled),
         (StatusCode.UNAVAILABLE, "Socket closed", OutcomeUnknown),
         (StatusCode.UNAVAILABLE, "keepalive watchdog timeout", OutcomeUnknown),
         (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", OutcomeUnknown),

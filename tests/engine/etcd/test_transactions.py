@@ -2,8 +2,9 @@
 
 from collections import deque
 
+import pytest
 from aetcd.rpc import TxnResponse
-from callboard.registry.engine import ABSENT, Conflict, Delete, Done, Guard, Put
+from callboard.registry.engine import ABSENT, Conflict, Delete, Done, Guard, Put, Superseded
 from callboard.registry.engine.etcd.layout import Layout
 from callboard.registry.engine.etcd.transactions import (
     NESTED_OPERATIONS_MAX,
@@ -64,7 +65,7 @@ def test_values_fill_a_transaction_and_one_that_is_too_large_goes_alone():
 def counted(request):
     """As etcd counts against --max-txn-ops: its longest list, and the most that one nests."""
     lists = (request.compare, request.success, request.failure)
-    nested = [one.request_txn for one in (*request.success, *request.failure)]
+    nested = [one.request_txn for one in request.success if one.HasField("request_txn")]
     return max(map(len, lists)) + max((counted(one) for one in nested), default=0)
 
 
@@ -79,8 +80,7 @@ def test_the_reason_of_deletes_is_told_first_in_their_transaction():
     both, alone = transactions([call])
     assert both.request(LAYOUT).success[0].request_put.key == b"p/last"
     assert both.request(LAYOUT).success[0].request_put.value == b"expired"
-    [nested] = alone.request(LAYOUT).success
-    assert nested.request_txn.success[0].request_put.value == b""
+    assert alone.request(LAYOUT).success[0].request_put.value == b""
 
 
 def test_results_are_read_in_order_and_conflicts_name_what_is_in_the_way():
@@ -99,3 +99,19 @@ def test_results_are_read_in_order_and_conflicts_name_what_is_in_the_way():
     assert transaction.read(response)
     assert call.results == [Done(9, 9), Done(9, 3), Conflict(6), Conflict(ABSENT)]
     assert call.applied
+
+
+@pytest.mark.parametrize("guard", [None, Guard(b"p/keeper", 3)])
+def test_a_lone_operation_tells_a_conflict_from_a_lost_guard(guard):
+    call = Call([Delete(b"a", 4, expired=True)], guard)
+    [transaction] = transactions([call])
+    response = TxnResponse()
+    if guard is not None:
+        response.responses.add().response_range.kvs.add(create_revision=3, mod_revision=3)
+    response.responses.add().response_range.kvs.add(create_revision=2, mod_revision=6)
+    assert not transaction.read(response)
+    assert call.results == [Conflict(6)]
+    if guard is not None:
+        response.responses[0].response_range.kvs[0].create_revision = 5
+        with pytest.raises(Superseded):
+            transaction.read(response)
