@@ -51,9 +51,10 @@ async def open_engine(request, tmp_path):
             yield opener
         return
     open_one = request.getfixturevalue("etcd").open_board
+    collect_calls = request.getfixturevalue("collect_calls")
     async for opener in _opener(open_one, tmp_path / "data"):
         yield opener
-    request.getfixturevalue("collect_calls")()
+    collect_calls()
 
 
 @pytest.fixture
