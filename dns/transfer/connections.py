@@ -1,5 +1,6 @@
 """Connections that were handed over: a zone goes out as fast as its reader takes it."""
 
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ OUT_BYTES_MAX: Final = 64 * 1024
 """Made and not yet sent: the rest of the zone is not made before there is room for it."""
 READ_BYTES: Final = 4096
 SWEEP_S: Final = 1.0
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class Connections:
@@ -97,6 +100,10 @@ class _Connection:
             self._flush()
             self._settle()
         except (BadFrame, OSError):
+            self.close()
+        except Exception:  # the last resort, as in `responder`: one peer, not all of them
+            self._connections.transfers.responder.counters.events["internal_error"] += 1
+            _logger.exception("a transfer to %s failed", self._host)
             self.close()
 
     def _read(self) -> None:

@@ -5,6 +5,7 @@ only one that knows the keys and tells secondaries of changes.
 """
 
 import gc
+import logging
 import os
 import socket
 import sys
@@ -37,6 +38,8 @@ HANDED_MAX: Final = 64
 """Taken in a row; then the feed and the connections get their turn."""
 NICENESS: Final = 5
 """Whoever waits for an answer goes before whoever waits for a zone."""
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class TransferProcess:
@@ -155,11 +158,14 @@ class TransferProcess:
         if self._transfers.may_have(host):
             self._transfers.settle()
         asker = Asker(host, False, int(time.time()))
-        for reply in self._transfers.answer(handed.data, asker):
-            try:
+        try:
+            for reply in self._transfers.answer(handed.data, asker):
                 self._udp.sendmsg([reply], ancillary, 0, address)
-            except OSError:  # port 0, no route, a full buffer: it asks again
-                self._events["unsent"] += 1
+        except OSError:  # port 0, no route, a full buffer: it asks again
+            self._events["unsent"] += 1
+        except Exception:  # the last resort, as in `responder`
+            self._events["internal_error"] += 1
+            _logger.exception("answering %s failed", handed.data.hex())
 
     def _report(self) -> None:
         """As a worker does (`worker.Worker._report`). The first report says: ready."""

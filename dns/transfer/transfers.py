@@ -1,6 +1,7 @@
 """What a secondary asks and gets: requests, addresses and the time in; messages out. No sockets."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from .. import wire
@@ -18,6 +19,10 @@ from .zone import ZoneRecord, ZoneRecords
 
 SIGNATURE_BYTES: Final = 160
 """Room for our signature in a UDP reply: the longest MAC and names of usual length."""
+
+
+_SOA_BYTES_MIN: Final = 22
+"""Two names and five numbers; the serial is the first of those."""
 
 
 class Asker(NamedTuple):
@@ -51,6 +56,7 @@ class Transfers:
         self.board = BoardCopy()
         self.responder = Responder(zones, ttl_s=ttl_s, server_addresses=server_addresses)
         self.zones = {zone: ZoneRecords(zone, zones, ttl_s, server_addresses) for zone in zones}
+        self._events = self.responder.counters.events
         self._grants = grants
         self._keys = keys or {}
         self._moment: Moment | None = None
@@ -116,9 +122,10 @@ class Transfers:
             return self._empty(request, wire.NOTAUTH)
         key = None if request.signer is None else request.signer.key.name
         if not may_have(self._grants, asker.host, key):
+            self._events["transfers_refused"] += 1
             return self._empty(request, wire.REFUSED)
         if query.qtype == wire.AXFR:
-            return messages(request.packet_id, query, axfr(zone, self._now()))
+            return messages(request.packet_id, query, self._whole(zone))
         serial = _serial_of(request.message)
         if serial is None:
             return self._empty(request, wire.FORMERR)
@@ -141,7 +148,14 @@ class Transfers:
         if not _is_newer(self.serial, serial):
             return single_soa(zone, self.serial)
         difference = self.board.since(serial)
-        return axfr(zone, self._now()) if difference is None else ixfr(zone, difference)
+        if difference is None:
+            return self._whole(zone)
+        self._events["transfers_incremental"] += 1
+        return ixfr(zone, difference)
+
+    def _whole(self, zone: ZoneRecords) -> Iterator[ZoneRecord]:
+        self._events["transfers_whole"] += 1
+        return axfr(zone, self._now())
 
     def _now(self) -> Moment:
         """The board as it is; who asks at the same serial shares it."""
@@ -176,9 +190,12 @@ def _bare(packet_id: bytes, rejected: Rejected | None) -> Iterator[bytes]:
 
 def _serial_of(message: bytes) -> int | None:
     """What an IXFR's asker has: the serial of the SOA in its authority section."""
-    for record in records_of(message):
-        if record.section == 2 and record.rtype == wire.SOA and record.end - record.data_at >= 22:
-            return int.from_bytes(message[record.end - 20 : record.end - 16], "big")
+    with suppress(Malformed):
+        for record in records_of(message):
+            if record.section == 2 and record.rtype == wire.SOA:
+                end = record.end
+                is_whole = end - record.data_at >= _SOA_BYTES_MIN
+                return int.from_bytes(message[end - 20 : end - 16], "big") if is_whole else None
     return None
 
 

@@ -10,6 +10,8 @@ import pytest
 from callboard.dns.projection import key_of, pack_record
 from callboard.dns.transfer import board as board_module
 from callboard.dns.transfer.board import BoardCopy
+from callboard.dns.transfer.keys import key_name, parse_keys
+from callboard.dns.transfer.tsig import Signer
 from callboard.registry.instance import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +29,9 @@ PUTS = st.builds(
 )
 DROPS = st.tuples(st.sampled_from(SERVICES), st.sampled_from(("a", "b", "c")))
 CHANGES = st.lists(st.one_of(PUTS, DROPS, st.just("settle")), min_size=1, max_size=12)
+
+
+SECRET = "A" * 43 + "="
 
 
 def serial_of(records):
@@ -62,7 +67,7 @@ def content(records):
     return Counter(records[1:-1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(before=CHANGES, after=CHANGES)
 def test_an_incremental_transfer_makes_the_new_zone_of_the_old(
     transfer_board, make_instance, before, after
@@ -188,3 +193,27 @@ def test_requests_and_their_rcodes(transfer_board, name, rdtype, tcp, host, rcod
     read = dns.message.from_wire(reply)
     assert dns.rcode.to_text(read.rcode()) == rcode
     assert read.question == query.question
+
+
+@settings(max_examples=300)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4),
+    cut=st.integers(0, 100),
+    tcp=st.booleans(),
+    signed=st.booleans(),
+)
+def test_mutated_requests_do_no_harm(transfer_board, changes, cut, tcp, signed):
+    keys = parse_keys(f'key "k" {{ algorithm hmac-sha256; secret "{SECRET}"; }};')
+    board = transfer_board(keys=keys)
+    query = dns.message.make_query("callboard.internal.", "IXFR")
+    soa = "ns.callboard.internal. h.callboard.internal. 1 1 1 1 1"
+    query.authority.append(dns.rrset.from_text("callboard.internal.", 0, "IN", "SOA", soa))
+    wire = query.to_wire()
+    if signed:
+        wire = Signer(keys[key_name("k")]).sign(wire, 1_700_000_000)
+    mutated = bytearray(wire[: len(wire) - cut])
+    for at, value in changes:
+        mutated[at % len(mutated)] = value
+    for reply in board.send(bytes(mutated), tcp=tcp):
+        assert reply[:2] == mutated[:2]
+        assert reply[2] & 0x80
