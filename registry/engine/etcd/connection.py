@@ -19,7 +19,7 @@ from aetcd.rpc import (
 )
 from grpc import aio
 
-from ..seam import CannotStart, EngineError
+from ..seam import CannotStart, EngineError, Refused
 from .errors import NotReached, TokenRejected, read_error
 from .settings import EtcdSettings, dial_target
 
@@ -86,6 +86,9 @@ class Connection:
 
     @property
     def endpoint(self) -> Endpoint:
+        """The one in use. Raises `Refused` after `close`."""
+        if not self._endpoints:
+            raise Refused("this node is stopping")
         return self._endpoints[self._current]
 
     @property
@@ -107,7 +110,7 @@ class Connection:
 
     def move_on(self, failed: Endpoint) -> None:
         """Use another endpoint than `failed` from now on, if there is one."""
-        if failed is not self.endpoint or len(self._endpoints) == 1:
+        if len(self._endpoints) < 2 or failed is not self.endpoint:
             return
         self._current = (self._current + 1) % len(self._endpoints)
         _log.info("etcd at %s does not serve: asking %s", failed.url, self.endpoint.url)
@@ -130,15 +133,16 @@ class Connection:
 
     async def call_any(self, pick: Callable[[Endpoint], Method], request: object) -> Any:
         """`call` for what only reads: asks each endpoint in turn until one answers."""
-        for left in reversed(range(len(self._endpoints))):
+        left = len(self._endpoints)
+        while True:
+            left -= 1
             endpoint = self.endpoint
             try:
                 return await self.call(pick, request)
             except EngineError:
                 self.move_on(endpoint)
-                if not left:
+                if left <= 0:
                     raise
-        raise AssertionError("there is no endpoint")
 
     async def call_at(
         self,
@@ -185,7 +189,8 @@ class Connection:
 
     async def close(self) -> None:
         """When no call is under way any more."""
-        for endpoint in self._endpoints:
+        endpoints, self._endpoints = self._endpoints, []
+        for endpoint in endpoints:
             await endpoint.channel.close()
 
 
