@@ -17,7 +17,7 @@ from .config import ServeConfig
 from .dns import DnsConfig, DnsFront, DnsFrontError, RateLimits, TransferConfig
 from .dns_metrics import dns_metrics
 from .registry import Registry
-from .registry.engine import CannotStart, Engine, SqliteEngine
+from .registry.engine import Engine, EngineError, SqliteEngine
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """The board's objects make no cycles: looking for some at every 700 allocations, as Python
@@ -45,7 +45,7 @@ async def _serve(config: ServeConfig) -> int:
     async with AsyncExitStack() as stack:
         try:
             registry = await _start(config, stack, stop)
-        except (CannotStart, DnsFrontError, CannotListen) as error:
+        except (EngineError, DnsFrontError, CannotListen) as error:
             raise StartError(str(error)) from error
         await stop.wait()
         _log.info("stopping")

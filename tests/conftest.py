@@ -1,8 +1,12 @@
-"""What every test may rely on: the import path, and the marker for foreign programs."""
+"""What every test may rely on: the import path, the marker for foreign programs, and an etcd."""
 
 import os
 import shutil
+import signal
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,3 +37,79 @@ def _require(*programs: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+ETCD_READY_S = 20.0
+
+
+class EtcdMember:
+    """Debian's etcd as a process on ports of its own; `url` is where clients reach it."""
+
+    def __init__(self, directory: Path, name: str = "one", *flags: str) -> None:
+        self.name = name
+        self.directory = directory
+        self.flags = flags
+        self.peer_url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.initial = f"{name}={self.peer_url}"
+        self.process = None
+
+    def start(self):
+        command = [
+            *("etcd", "--name", self.name, "--data-dir", str(self.directory / self.name)),
+            *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
+            *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
+            *("--initial-cluster", self.initial, "--logger", "zap", "--log-level", "error"),
+            *self.flags,
+        ]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        return self
+
+    def wait_ready(self):
+        """Until it answers a linearizable read."""
+        deadline = time.monotonic() + ETCD_READY_S
+        while self.ctl("get", "ready", check=False).returncode != 0:
+            assert time.monotonic() < deadline, "etcd does not start"
+            time.sleep(0.02)
+        return self
+
+    def ctl(self, *arguments, check=True):
+        return subprocess.run(
+            ["etcdctl", "--endpoints", self.url, "--command-timeout", "2s", *arguments],
+            env={**os.environ, "ETCDCTL_API": "3"},
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+    def stop(self, signum=signal.SIGKILL):
+        """Safe to do twice, and to one that was stopped by SIGSTOP."""
+        if self.process is not None:
+            self.process.send_signal(signum)
+            self.process.wait()
+            self.process = None
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def etcd_member(require):
+    """The class `EtcdMember`: `etcd_member(directory, name, *flags)`."""
+    require("etcd", "etcdctl")
+    return EtcdMember
+
+
+@pytest.fixture(scope="session")
+def etcd(etcd_member, tmp_path_factory):
+    """One etcd for all tests that do it no harm."""
+    member = etcd_member(tmp_path_factory.mktemp("etcd"), "one", "--max-txn-ops", "2048").start()
+    try:
+        yield member.wait_ready()
+    finally:
+        member.stop()

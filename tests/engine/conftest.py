@@ -2,10 +2,7 @@
 
 import gc
 import os
-import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +14,6 @@ from callboard.registry.engine.etcd import EtcdEngine, EtcdSettings
 ENGINES = ["sqlite", pytest.param("etcd", marks=pytest.mark.foreign("etcd"))]
 """Every engine passes the suite."""
 
-ETCD_READY_S = 20.0
 
 HERE = Path(__file__).parent
 
@@ -43,6 +39,17 @@ async def _opener(open_one, data_dir):
         await engine.close()
 
 
+def _on_etcd(url):
+    async def open_board(data_dir, *, node):
+        """An engine whose board stands under the name of `data_dir`."""
+        settings = EtcdSettings(
+            endpoints=(url,), prefix=f"{data_dir}/", transaction_operations_max=2048
+        )
+        return await EtcdEngine.open(settings, node=node)
+
+    return open_board
+
+
 @pytest.fixture(params=ENGINES)
 async def open_engine(request, tmp_path):
     """For the suite: `await open_engine()` with each engine in turn."""
@@ -50,7 +57,7 @@ async def open_engine(request, tmp_path):
         async for opener in _opener(SqliteEngine.open, tmp_path / "data"):
             yield opener
         return
-    open_one = request.getfixturevalue("etcd").open_board
+    open_one = _on_etcd(request.getfixturevalue("etcd").url)
     collect_calls = request.getfixturevalue("collect_calls")
     async for opener in _opener(open_one, tmp_path / "data"):
         yield opener
@@ -62,88 +69,6 @@ async def open_sqlite(tmp_path):
     """For what only SQLite promises."""
     async for opener in _opener(SqliteEngine.open, tmp_path / "data"):
         yield opener
-
-
-class EtcdMember:
-    """Debian's etcd as a process on ports of its own; `url` is where clients reach it."""
-
-    def __init__(self, directory: Path, name: str = "one", *flags: str) -> None:
-        self.name = name
-        self.directory = directory
-        self.flags = flags
-        self.peer_url = f"http://127.0.0.1:{_free_port()}"
-        self.url = f"http://127.0.0.1:{_free_port()}"
-        self.initial = f"{name}={self.peer_url}"
-        self.process = None
-
-    def start(self):
-        command = [
-            *("etcd", "--name", self.name, "--data-dir", str(self.directory / self.name)),
-            *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
-            *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
-            *("--initial-cluster", self.initial, "--logger", "zap", "--log-level", "error"),
-            *self.flags,
-        ]
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        return self
-
-    def wait_ready(self):
-        """Until it answers a linearizable read."""
-        deadline = time.monotonic() + ETCD_READY_S
-        while self.ctl("get", "ready", check=False).returncode != 0:
-            assert time.monotonic() < deadline, "etcd does not start"
-            time.sleep(0.02)
-        return self
-
-    def ctl(self, *arguments, check=True):
-        return subprocess.run(
-            ["etcdctl", "--endpoints", self.url, "--command-timeout", "2s", *arguments],
-            env={**os.environ, "ETCDCTL_API": "3"},
-            capture_output=True,
-            text=True,
-            check=check,
-        )
-
-    def stop(self, signum=signal.SIGKILL):
-        """Safe to do twice, and to one that was stopped by SIGSTOP."""
-        if self.process is not None:
-            self.process.send_signal(signum)
-            self.process.wait()
-            self.process = None
-
-    async def open_board(self, data_dir, *, node="one"):
-        """An engine whose board stands under the name of `data_dir`."""
-        return await EtcdEngine.open(
-            EtcdSettings(
-                endpoints=(self.url,), prefix=f"{data_dir}/", transaction_operations_max=2048
-            ),
-            node=node,
-        )
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def etcd_member(require):
-    """The class `EtcdMember`: `etcd_member(directory, name, *flags)`."""
-    require("etcd", "etcdctl")
-    return EtcdMember
-
-
-@pytest.fixture(scope="session")
-def etcd(etcd_member, tmp_path_factory):
-    """One etcd for all tests that do it no harm."""
-    member = etcd_member(tmp_path_factory.mktemp("etcd"), "one", "--max-txn-ops", "2048").start()
-    try:
-        yield member.wait_ready()
-    finally:
-        member.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,9 @@
 """The etcd engine, imported only by nodes that use it: gRPC takes its time to load."""
 
+import os
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it finds wrong, we say in our own log
+
 from .engine import EtcdEngine
 from .settings import EtcdSettings
 
