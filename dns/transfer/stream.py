@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from .. import wire
+from ..names import Labels
 from ..query import Query
 from ..reply import opt_record
 from .board import Difference, Moment, Records, records_of_held
@@ -52,8 +53,13 @@ def messages(
     room = limit_bytes - wire.HEADER_BYTES - len(query.question) - len(opt)
     packed: list[bytes] = []
     size = 0
+    last: Labels | None = None
+    prefix = b""
     for owner, body in records:
-        record = b"".join((*(bytes((len(one),)) + one for one in owner), wire.QNAME_POINTER, body))
+        if owner is not last:
+            last = owner
+            prefix = b"".join(bytes((len(one),)) + one for one in owner) + wire.QNAME_POINTER
+        record = prefix + body
         if packed and size + len(record) > room:
             yield _message(packet_id, query, packed, opt)
             packed = []

@@ -5,7 +5,7 @@ left out: names that answer whatever is registered (`HEX.addr` of addresses nobo
 `*`, which would be a wildcard there, and what stands beside a CNAME.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from .. import codec, wire
@@ -17,7 +17,7 @@ from ..answers import (
 )
 from ..instances import READ_MAX, Found, InstanceRecords, named_port
 from ..names import DEFAULT, Labels, NamedPort, Zones, namespace_of
-from ..record import IPV4, IPV6, Record, is_handed_out, unpack_record
+from ..record import HOST, IPV4, IPV6, Record, is_handed_out, unpack_record
 
 ZoneRecord = tuple[Labels, bytes]
 
@@ -79,11 +79,11 @@ class ZoneRecords:
         home = (service, b"service")
         yield home, self._of_instances(shown)
         for one, record in shown.items():
-            yield (record.id, service, b"instance"), self._of_instances((one,))
+            yield (record.id, service, b"instance"), self._of_instances({one: record})
         own = _marked(service)
         for tag, having in _by_tag(shown).items():
             if _can_stand(tag):
-                yield (tag, *home), self._of_instances(having)
+                yield (tag, *home), self._of_instances({one: shown[one] for one in having})
             if own and tag != b"tcp" and len(tag) <= _MARKED_BYTES_MAX:
                 records = [shown[one] for one in having]
                 yield (own, b"_" + tag, b"service"), self._srv((one, one.port) for one in records)
@@ -117,19 +117,16 @@ class ZoneRecords:
                 located = ((one, named_port(one, asked)) for one in having)
                 yield (*marked, *home), self._srv(located)
 
-    def _of_instances(self, shown: Collection[bytes]) -> list[bytes]:
+    def _of_instances(self, shown: Mapping[bytes, Record]) -> list[bytes]:
         """All types, or nothing but the CNAME (RFC 1034 section 3.6.2)."""
-        found = self._of_type(shown, wire.A)
-        if found.alias is not None:
-            record = codec.cname_record(wire.QNAME_POINTER, found.alias, self._ttl_s)
-            return [record[_OWNER_BYTES:]]
-        bodies = _bodies(found)
-        for qtype in (wire.AAAA, wire.SRV, wire.TXT):
-            bodies += _bodies(self._of_type(shown, qtype))
+        bodies: list[bytes] = []
+        for qtype in _types_of(shown.values()):
+            found = self._instances.of_type(shown.keys(), self.zone, qtype, _ALL)
+            if found.alias is not None:
+                record = codec.cname_record(wire.QNAME_POINTER, found.alias, self._ttl_s)
+                return [record[_OWNER_BYTES:]]
+            bodies += _bodies(found)
         return bodies
-
-    def _of_type(self, shown: Collection[bytes], qtype: int) -> Found:
-        return self._instances.of_type(shown, self.zone, qtype, _ALL)
 
     def _srv(self, located: Iterable[tuple[Record, int]]) -> list[bytes]:
         return _bodies(self._instances.srv(located, self.zone, _ALL))
@@ -139,6 +136,18 @@ class ZoneRecords:
         if sum(map(len, owner)) + len(owner) > self._below_bytes_max:
             return False
         return self._inner is None or self._inner.cut(owner) is None
+
+
+def _types_of(records: Collection[Record]) -> list[int]:
+    """What it is worth to ask for: every other type would be unpacked for nothing."""
+    kinds = {one.kind for one in records}
+    types = [wire.A] if IPV4 in kinds or HOST in kinds else []
+    if IPV6 in kinds:
+        types.append(wire.AAAA)
+    types.append(wire.SRV)
+    if any(one.extras.text for one in records):
+        types.append(wire.TXT)
+    return types
 
 
 def addresses_of(held: Iterable[bytes]) -> list[bytes]:
