@@ -54,6 +54,7 @@ class Cluster:
         self._connection = connection
         self._owned = owned
         self._names: dict[int, str] = {}
+        self._last: list[Any] = []
         self._promoting: asyncio.Task[None] | None = None
         self.leader = ""
         self.alarm = ""
@@ -64,12 +65,16 @@ class Cluster:
             try:
                 await self._look()
             except EngineError as error:
+                self.leader = ""
                 _log.debug("the cluster cannot be looked at: %s", error)
             await asyncio.sleep(LOOK_S)
 
     async def members(self) -> list[Member]:
-        """Raises `Refused`."""
-        cluster = await self._ask()
+        """When nobody can be asked these are the last that were told, and none is well."""
+        try:
+            cluster = await self._ask()
+        except Refused:
+            return sorted(Member(_name(one), _address(one), False, False) for one in self._last)
         healthy = await asyncio.gather(*(self._is_healthy(one, cluster) for one in cluster.members))
         found = [
             Member(_name(one), _address(one), cluster.leader == one.ID, well)
@@ -118,8 +123,10 @@ class Cluster:
         ]
         if not others:
             raise StandsAlone("there is no other member to hand over to")
+        if not cluster.leader:
+            raise Refused("etcd has no leader that could hand over")
         if not leading:
-            return self._names.get(cluster.leader, "")
+            return str(self._names.get(cluster.leader, ""))
         others.sort(key=lambda member: member.ID not in cluster.states)
         return await self._move(leading[0], others)
 
@@ -154,7 +161,9 @@ class Cluster:
             await asyncio.sleep(SETTLE_S)
 
     async def _look(self) -> None:
-        status = await self._connection.call(lambda at: at.maintenance.Status, StatusRequest())
+        status = await self._connection.ask(
+            self._connection.endpoint, lambda at: at.maintenance.Status, StatusRequest()
+        )
         members = None
         if status.leader not in self._names or self._owned:
             members = await self._list()
@@ -173,17 +182,18 @@ class Cluster:
         return _Cluster(members, {one.header.member_id: one for one in states if one is not None})
 
     async def _list(self) -> list[Any]:
-        # Any member's own list will do: with no leader there is still something to show.
-        answer = await self._connection.call_any(
-            lambda at: at.cluster.MemberList, MemberListRequest()
+        """As the endpoint in use has it: without a leader there is still something to show."""
+        answer = await self._connection.ask(
+            self._connection.endpoint, lambda at: at.cluster.MemberList, MemberListRequest()
         )
-        self._names = {member.ID: member.name for member in answer.members}
-        return list(answer.members)
+        self._last = list(answer.members)
+        self._names = {member.ID: member.name for member in self._last}
+        return self._last
 
     async def _state(self, endpoint: Endpoint) -> Any:
         try:
-            state = await self._connection.call_at(
-                endpoint, lambda at: at.maintenance.Status, StatusRequest(), timeout_s=1.0
+            state = await self._connection.ask(
+                endpoint, lambda at: at.maintenance.Status, StatusRequest()
             )
         except EngineError:
             return None

@@ -179,7 +179,7 @@ class Committer:
         has of the transaction is applied here already, and its answer on the way; or it is lost
         with the old leader, and waiting for it would hold up everything else."""
         under_way = self._under_way
-        if under_way is not None:
+        if under_way is not None and not under_way.expired():
             soon = self._loop.time() + ELECTED_S_MAX
             under_way.reschedule(min(soon, under_way.when() or soon))
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..seam import EngineError, Refused
 from .connection import CALL_S_MAX, Connection
-from .feed import Feed, read_position
+from .feed import Feed, Position, read_position
 from .layout import Layout
 
 PROBE_S: Final = 0.5
@@ -65,17 +65,34 @@ class Confirmer:
         try:
             async with asyncio.timeout(CONFIRM_S_MAX):
                 position = await read_position(self._connection, self._layout)
+                self._check_grown(position)
                 await self._feed.reach(position.board)
         except TimeoutError:
-            self.reason = "no majority of etcd answers in time"
+            self._say("no majority of etcd answers in time")
             raise Refused(self.reason) from None
         except EngineError as error:
-            self.reason = str(error)
+            self._say(str(error))
             raise Refused(self.reason) from error
-        self.reason = ""
+        self._say("")
         self._feed.reflected(position)
         self._fresh_at = max(self._fresh_at, asked_at)
         return self._feed.history.revision
+
+    def _check_grown(self, position: Position) -> None:
+        """A copy that was restored has numbers of its own: what is shown here is not its past."""
+        if position.store < self._feed.delivered:
+            raise Refused(
+                f"etcd has gone back from revision {self._feed.delivered} to {position.store}, as"
+                " if an older copy had been restored: restart this node"
+            )
+
+    def _say(self, reason: str) -> None:
+        """Once for each change, and not for each question."""
+        if reason and not self.reason:
+            _log.warning("no majority stands behind this node: %s", reason)
+        elif self.reason and not reason:
+            _log.info("a majority of etcd answers again")
+        self.reason = reason
 
     async def run(self) -> None:
         """Confirm again and again until cancelled, so that staleness is known."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -97,9 +97,11 @@ class Connection:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        if self._token:
-            return (_REQUIRE_LEADER, ("token", self._token))
-        return (_REQUIRE_LEADER,)
+        return (_REQUIRE_LEADER, *self._identity)
+
+    @property
+    def _identity(self) -> tuple[tuple[str, str], ...]:
+        return (("token", self._token),) if self._token else ()
 
     def told_term(self, term: int) -> None:
         """A majority has confirmed a read in this term."""
@@ -113,7 +115,7 @@ class Connection:
         if len(self._endpoints) < 2 or failed is not self.endpoint:
             return
         self._current = (self._current + 1) % len(self._endpoints)
-        _log.info("etcd at %s does not serve: asking %s", failed.url, self.endpoint.url)
+        _log.debug("etcd at %s does not serve: asking %s", failed.url, self.endpoint.url)
         for moved in self.on_move:
             moved()
 
@@ -144,15 +146,24 @@ class Connection:
                 if left <= 0:
                     raise
 
+    async def ask(
+        self, endpoint: Endpoint, pick: Callable[[Endpoint], Method], request: object
+    ) -> Any:
+        """What `endpoint` knows by itself, with a leader or without."""
+        return await self.call_at(endpoint, pick, request, metadata=self._identity)
+
     async def call_at(
         self,
         endpoint: Endpoint,
         pick: Callable[[Endpoint], Method],
         request: object,
         timeout_s: float = CALL_S_MAX,
+        metadata: Sequence[tuple[str, str]] | None = None,
     ) -> Any:
         """`call` at one endpoint, with the token there is."""
-        calling = pick(endpoint)(request, timeout=timeout_s, metadata=self.metadata)
+        if metadata is None:
+            metadata = self.metadata
+        calling = pick(endpoint)(request, timeout=timeout_s, metadata=metadata)
         try:
             return await calling
         except asyncio.CancelledError:

@@ -84,7 +84,7 @@ class Election:
             try:
                 guard = await self._create(value)
             except EngineError as error:
-                _log.info("the election cannot be held: %s", error)
+                _log.debug("the election cannot be held: %s", error)
                 await asyncio.sleep(RETRY_S)
                 continue
             if guard is not None:
@@ -194,7 +194,7 @@ class Election:
                 await stream.write(LeaseKeepAliveRequest(ID=lease))
                 answer = await stream.read()
         except (TimeoutError, aio.AioRpcError) as error:
-            _log.info("the keeper's lease could not be renewed at %s: %r", endpoint.url, error)
+            _log.debug("the keeper's lease could not be renewed at %s: %r", endpoint.url, error)
             self._connection.move_on(endpoint)
             return None
         return None if answer is aio.EOF else answer.TTL

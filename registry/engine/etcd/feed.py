@@ -20,6 +20,8 @@ from .layout import LAST_EXPIRED, Layout
 
 RECONNECT_S: Final = 0.1
 """Between two attempts: short against an election, long against the cost of an attempt."""
+CANCELLED_S: Final = 1.0
+"""After etcd itself has ended the watch: somebody has to grant something."""
 
 _log: Final = logging.getLogger("callboard.etcd")
 
@@ -62,6 +64,8 @@ class Feed:
         self._on_follow = on_follow
         self._stream: Any = None
         self._follow_from = start.store + 1
+        self.delivered = start.store
+        """The latest revision of etcd that the watch has brought."""
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._expired_at = ABSENT
         self.history = History(start.board)
@@ -89,9 +93,9 @@ class Feed:
             except _Compacted:
                 await self._start_again()
             except EngineError as error:
-                _log.info("the watch cannot go on: %s", error)
+                _log.debug("the watch cannot go on: %s", error)
             except aio.AioRpcError as error:
-                _log.info("the watch at %s broke off: %s", endpoint.url, error.details())
+                _log.debug("the watch at %s broke off: %s", endpoint.url, error.details())
                 self._connection.move_on(endpoint)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
@@ -125,21 +129,24 @@ class Feed:
 
     async def _cancelled(self, response: WatchResponse) -> None:
         if response.compact_revision:
-            raise _Compacted
+            if self._follow_from <= response.compact_revision:
+                raise _Compacted
+            return  # meanwhile a read has shown that nothing was missed
         _log.warning("etcd ended the watch: %s", response.cancel_reason or "no reason given")
+        await asyncio.sleep(CANCELLED_S)
         await self._connection.renew_token()
 
     def _take(self, response: WatchResponse) -> None:
         changes: list[Change] = []
         append = changes.append
         pairs, cut = self._layout.pairs, len(self._layout.pairs)
-        seen = reached = self._follow_from - 1
+        seen = self.delivered
         for event in response.events:
             kv = event.kv
             revision = kv.mod_revision
             if revision <= seen:
                 continue  # a member may repeat itself after a reconnect
-            reached = revision
+            self.delivered = revision
             key = kv.key
             if not key.startswith(pairs):
                 self._take_other(key, kv, gone=event.type != 0)
@@ -147,7 +154,7 @@ class Feed:
                 append(Change(key[cut:], kv.value, revision, kv.create_revision))
             else:
                 append(Change(key[cut:], None, revision, ABSENT, revision == self._expired_at))
-        self._follow_from = reached + 1
+        self._follow_from = max(self._follow_from, self.delivered + 1)
         if changes:
             self.history.append(changes)
             self.seen = max(self.seen, self.history.revision)
@@ -169,6 +176,7 @@ class Feed:
             _log.warning("etcd has compacted changes that this node has not seen")
             self.history.restart(position.board)
             self.seen = position.board
+        self.delivered = position.store
         self._follow_from = position.store + 1
         self._wake()
 

@@ -12,10 +12,12 @@ from .layout import Layout
 
 FIRST_PAIRS: Final = 100
 """Nothing is known yet of the size of the values: 100 of the largest are 50 MiB."""
+ASKED_PAIRS_MAX: Final = 20_000
+"""etcd 3.4 counts all that follow for each question: few questions, and small ones at first."""
+ASKED_BYTES_SOUGHT: Final = 4 * 1024 * 1024
+"""Fewer pairs are asked for when their values are large."""
 PAGE_PAIRS: Final = 5_000
-"""About 10 ms of reading: the event loop hears of each page, and not of each pair."""
-PAGE_BYTES_SOUGHT: Final = 4 * 1024 * 1024
-"""Pages of larger values hold fewer pairs."""
+"""About 5 ms of work: the event loop hears of each page, and not of each pair."""
 ATTEMPTS_MAX: Final = 5
 """How often a load begins anew because its revision was compacted before its first page came."""
 
@@ -57,12 +59,13 @@ class Loader:
     async def _pages(
         self, page: list[Pair], store: int, *, more: bool
     ) -> AsyncIterator[Sequence[Pair]]:
-        if page:
-            yield page
-        while more:
+        while page:
+            for start in range(0, len(page), PAGE_PAIRS):
+                yield page[start : start + PAGE_PAIRS]
+            if not more:
+                return
             limit = _next_limit(page)
             page, more = await self._page(self._layout.pairs + page[-1].key + b"\0", store, limit)
-            yield page
 
     async def _page(self, start: bytes, store: int, limit: int) -> tuple[list[Pair], bool]:
         """Pairs from `start` on, and whether there are more."""
@@ -92,4 +95,4 @@ class Loader:
 
 def _next_limit(page: Sequence[Pair]) -> int:
     size_bytes = sum(len(pair.key) + len(pair.value) for pair in page)
-    return max(1, min(PAGE_PAIRS, PAGE_BYTES_SOUGHT * len(page) // size_bytes))
+    return max(1, min(ASKED_PAIRS_MAX, ASKED_BYTES_SOUGHT * len(page) // size_bytes))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ async def test_a_killed_etcd_that_comes_back_is_gone_on_with(
 ):
     member = start_etcd()
     engine = await open_board(member)
+    assert [one.healthy for one in await engine.members()] == [True]
     watch = engine.watch(0)
     [first] = await engine.commit([Put(b"a", b"1")])
     member.stop()
@@ -57,6 +59,7 @@ async def test_a_killed_etcd_that_comes_back_is_gone_on_with(
         await engine.confirm()
     with pytest.raises(Refused):
         await engine.commit([Put(b"never", b"")])
+    assert [one.healthy for one in await engine.members()] == [False]
     assert engine.staleness_ms() > 0
     member.start().wait_ready()
     await until(lambda: engine.status().writable)
@@ -141,6 +144,19 @@ async def test_a_load_whose_revision_is_compacted_never_mixes_two(start_etcd, op
     with pytest.raises(Compacted):
         _ = [page async for page in pages]
     assert set((await contents(engine)).values()) == {b"new"}
+
+
+async def test_an_older_copy_of_an_etcd_is_not_taken_for_it(start_etcd, open_board, until):
+    member = start_etcd()
+    engine = await open_board(member)
+    for number in range(5):
+        await engine.commit([Put(b"a", b"%d" % number)])
+    member.stop()
+    shutil.rmtree(member.directory / member.name)
+    member.start()
+    await until(lambda: "has gone back" in engine.status().reason)
+    with pytest.raises(Refused, match="restart this node"):
+        await engine.confirm()
 
 
 async def test_a_full_etcd_refuses_and_says_so_until_it_is_mended(start_etcd, open_board, until):
