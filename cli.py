@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
@@ -68,13 +69,14 @@ def _serve_option(setting: Setting) -> click.Option:
     default = "" if setting.default is None else f"; default {setting.default}"
     return click.Option(
         [f"--{setting.flag}", setting.attribute],
-        metavar=setting.metavar,
+        metavar=setting.metavar or None,
         multiple=setting.repeats,
+        is_flag=setting.switch,
         help=f"{setting.help}  [{setting.variable}{default}]",
     )
 
 
-def _serve(config: str | None, **given: str | tuple[str, ...] | None) -> int:
+def _serve(config: str | None, **given: str | tuple[str, ...] | bool | None) -> int:
     """Run a node: the registry, its HTTP API and DNS.
 
     Every flag can stand in the TOML file of --config under its own name, and in the
@@ -93,11 +95,14 @@ def _serve(config: str | None, **given: str | tuple[str, ...] | None) -> int:
         _fail(str(error), EXIT_REFUSED)
 
 
-def _texts(given: Mapping[str, str | tuple[str, ...] | None]) -> dict[str, Sequence[str]]:
+def _texts(given: Mapping[str, str | tuple[str, ...] | bool | None]) -> dict[str, Sequence[str]]:
     texts: dict[str, Sequence[str]] = {}
     for setting in SETTINGS:
         value = given[setting.attribute]
-        if value is not None:
+        if isinstance(value, bool):
+            if value:
+                texts[setting.flag] = ["true"]
+        elif value is not None:
             texts[setting.flag] = value if isinstance(value, tuple) else [value]
     return texts
 
@@ -124,6 +129,45 @@ cli.add_command(
 def version() -> None:
     """Print the version of this program."""
     click.echo(f"callboard {__version__}")
+
+
+@cli.group()
+def tls() -> None:
+    """Make certificates for the nodes."""
+
+
+@tls.command()
+@click.option(
+    "--dir", "directory", default="./callboard-tls", metavar="DIR", help="Default ./callboard-tls."
+)
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="NAME[=HOST,...]",
+    help="A node and the names and IP addresses it is reached by; may be given more than once.",
+)
+def init(directory: str, nodes: tuple[str, ...]) -> None:
+    """Make a CA, and a certificate for each node; a CA that is there is used, never replaced."""
+    from .certificates import Authority, CertificateError, parse_node
+
+    try:
+        named = [parse_node(node) for node in nodes]
+    except ValueError as error:
+        raise click.UsageError(f"--node: {error}") from error
+    try:
+        authority = Authority(Path(directory))
+        click.echo(f"{'made' if authority.is_new else 'using'} the CA {authority.cert_path}")
+        for node in named:
+            cert, key = authority.add_node(node)
+            click.echo(f"made {cert} and {key}; on {node.name}:")
+            click.echo(f"  --http-cert {cert} --http-key {key}")
+            click.echo(f"  --peer-ca {authority.cert_path} --peer-cert {cert} --peer-key {key}")
+    except CertificateError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"give each node its own two files and {authority.cert_path};")
+    click.echo(f"keep {authority.key_path} where no node can read it")
+    click.echo(f"clients then need CALLBOARD_CA={authority.cert_path} and https:// URLs")
 
 
 COMPLETION_HINTS: Final = {

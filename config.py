@@ -28,8 +28,15 @@ class ServeConfig:
     name: str
     data_dir: str
     http: Address
+    http_cert: str | None
+    http_key: str | None
+    http_client_ca: str | None
     dns: Address
     peer: Address
+    peer_ca: str | None
+    peer_cert: str | None
+    peer_key: str | None
+    insecure_peers: bool
     zones: tuple[str, ...]
     """Lower case, without the dot at the end."""
     dns_ttl_s: int
@@ -118,6 +125,8 @@ def _given(
 def _toml_texts(setting: Setting, value: object, where: str) -> Sequence[str]:
     if isinstance(value, str):
         return [value]
+    if setting.switch and isinstance(value, bool):
+        return [str(value)]
     if setting.numeric and isinstance(value, int | float) and not isinstance(value, bool):
         return [str(value)]
     if setting.repeats and isinstance(value, list) and value:

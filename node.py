@@ -18,6 +18,7 @@ from .dns import DnsConfig, DnsFront, DnsFrontError, RateLimits, TransferConfig
 from .dns_metrics import dns_metrics
 from .registry import Registry
 from .registry.engine import Engine, EngineError, SqliteEngine
+from .tls import PeerTls, ServerTls, TlsError, files_of, reload_all, require_safe_peers
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """The board's objects make no cycles: looking for some at every 700 allocations, as Python
@@ -45,7 +46,7 @@ async def _serve(config: ServeConfig) -> int:
     async with AsyncExitStack() as stack:
         try:
             registry = await _start(config, stack, stop)
-        except (EngineError, DnsFrontError, CannotListen) as error:
+        except (EngineError, DnsFrontError, CannotListen, TlsError) as error:
             raise StartError(str(error)) from error
         await stop.wait()
         _log.info("stopping")
@@ -54,6 +55,8 @@ async def _serve(config: ServeConfig) -> int:
 
 async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event) -> Registry:
     """Bring up each part, and leave its closing on `stack`: the last started stops first."""
+    http_tls = _http_tls(config)
+    peer_tls = _peer_tls(config)
     engine = await _open_engine(config)
     stack.push_async_callback(engine.close)
     registry = Registry(
@@ -69,11 +72,13 @@ async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event
     dns = DnsFront(_dns_config(config), registry)
     stack.push_async_callback(dns.close)
     await dns.start()
-    api = ApiServer(registry, ApiConfig(*config.http))
+    api = ApiServer(registry, ApiConfig(*config.http, http_tls.context if http_tls else None))
     api.metrics.add(lambda: dns_metrics(dns.stats()))
     stack.push_async_callback(api.close)
     await api.start()
-    _say_ready(api, dns)
+    certificates = [part for part in (http_tls, peer_tls) if part is not None]
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_all, certificates)
+    _say_ready("https" if http_tls else "http", api, dns)
     return registry
 
 
@@ -108,9 +113,22 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
     )
 
 
-def _say_ready(api: ApiServer, dns: DnsFront) -> None:
+def _http_tls(config: ServeConfig) -> ServerTls | None:
+    given = (config.http_cert, config.http_key, config.http_client_ca)
+    files = files_of("http", "http-client-ca", *given)
+    return ServerTls(files) if files else None
+
+
+def _peer_tls(config: ServeConfig) -> PeerTls | None:
+    files = files_of("peer", "peer-ca", config.peer_cert, config.peer_key, config.peer_ca)
+    peers = PeerTls(files) if files else None
+    require_safe_peers(config.peer, peers, insecure=config.insecure_peers)
+    return peers
+
+
+def _say_ready(scheme: str, api: ApiServer, dns: DnsFront) -> None:
     """One line for each listener, once all of them answer; people and scripts wait for these."""
-    sys.stdout.write(f"http  http://{Address(*api.address)}\n")
+    sys.stdout.write(f"http  {scheme}://{Address(*api.address)}\n")
     sys.stdout.write(f"dns   {Address(*dns.address)} (udp, tcp)\n")
     sys.stdout.flush()
 

@@ -55,6 +55,8 @@ class Setting:
     """Whether a TOML file may hold it as a number."""
     separator: str = r"[,\s]+"
     """Between the values of one that repeats, in its environment variable."""
+    switch: bool = False
+    """Whether the flag takes no value; a TOML file holds true or false."""
 
     @property
     def variable(self) -> str:
@@ -78,6 +80,12 @@ def _path(text: str) -> str:
     if not text or "\0" in text:
         raise ValueError("the path is empty: write one, for example ./callboard-data")
     return text
+
+
+def _on_or_off(text: str) -> bool:
+    if text.lower() not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+        raise ValueError(f"{text!r} is neither on nor off: write true or false")
+    return text.lower() in ("true", "1", "yes", "on")
 
 
 def _listener(text: str) -> Address:
@@ -139,7 +147,21 @@ SETTINGS: Final = (
     Setting(
         "dns", "HOST:PORT", "127.0.0.1:8600", "Where DNS listens, over UDP and TCP.", _listener
     ),
+    Setting("http-cert", "FILE", None, "The HTTP API's certificate: it then speaks TLS.", _path),
+    Setting("http-key", "FILE", None, "The key of that certificate.", _path),
+    Setting("http-client-ca", "FILE", None, "Clients need a certificate of this CA.", _path),
     Setting("peer", "HOST:PORT", "127.0.0.1:8300", "Where other nodes reach this one.", _listener),
+    Setting("peer-ca", "FILE", None, "The CA of the nodes: they check each other with it.", _path),
+    Setting("peer-cert", "FILE", None, "The certificate shown to other nodes.", _path),
+    Setting("peer-key", "FILE", None, "The key of that certificate.", _path),
+    Setting(
+        "insecure-peers",
+        "",
+        "false",
+        "Listen for nodes beyond loopback without TLS.",
+        _on_or_off,
+        switch=True,
+    ),
     Setting(
         "zone",
         "NAME",

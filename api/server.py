@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from ..registry import Registry, RegistryError
+from ..tls import GOODBYE_S_MAX, HANDSHAKE_S_MAX
 from .call import Call
 from .connections import BoundedServer
 from .errors import ApiError, body_of, from_registry, invalid, retry_later
@@ -37,6 +39,8 @@ _log: Final = logging.getLogger("callboard.api")
 _ABSOLUTE: Final = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 """RFC 9112 section 3.2.2: a server must take `http://host/path` for a path, too."""
 
+_CHANGES_NOTHING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+
 _DEFECT: Final = ApiError(500, "internal", "this is a defect of callboard; its log says more")
 
 
@@ -46,10 +50,11 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """`port` 0 takes a free one."""
+    """`port` 0 takes a free one. With `tls` only TLS is spoken."""
 
     host: str = "127.0.0.1"
     port: int = 8500
+    tls: ssl.SSLContext | None = None
 
 
 class ApiServer:
@@ -89,7 +94,15 @@ class ApiServer:
         """Raises `CannotListen`."""
         loop = asyncio.get_running_loop()
         bound = _bind(self._config)
-        self._listener = await loop.create_server(self._connections, sock=bound, backlog=BACKLOG)
+        tls = self._config.tls
+        self._listener = await loop.create_server(
+            self._connections,
+            sock=bound,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_S_MAX if tls else None,
+            ssl_shutdown_timeout=GOODBYE_S_MAX if tls else None,
+        )
 
     async def close(self) -> None:
         """Refuse what arrives, let what is under way finish for `DRAIN_S`, then stop."""
@@ -130,6 +143,7 @@ class ApiServer:
         call: Call | None = None
         response: Response | web.StreamResponse
         try:
+            _refuse_cross_site(request)
             route, parts = self._find(request.method, path)
             template = route.template
             call = Call(request, self._registry, self.metrics, parts, query_text)
@@ -173,6 +187,18 @@ class ApiServer:
             return no_content(self._registry, error.headers)
         body = encode(body_of(error))
         return Response(self._registry, body, error.status, extra=error.headers, close=error.close)
+
+
+def _refuse_cross_site(request: web.BaseRequest) -> None:
+    """Keep web pages from driving a node that only its own host reaches.
+
+    A browser lets any page post a form to loopback, and says in a header that no page can set
+    where it came from (W3C Fetch Metadata). Reading the answer it denies the page by itself.
+    """
+    if request.method in _CHANGES_NOTHING:
+        return
+    if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
+        raise ApiError(403, "cross_site", "web pages of other sites may not change anything here")
 
 
 def _bind(config: ApiConfig) -> socket.socket:

@@ -22,6 +22,7 @@ from .request import Request, duration_s
 from .requests import Described
 from .results import Event, Instance, Instances, Member, Renewal, ServiceSummary, Status
 from .snapshots import AsyncSnapshots
+from .trust import trust_for
 from .watching import Watch
 
 TIMEOUT_S: Final = 10.0
@@ -60,7 +61,9 @@ class AsyncClient:
     """One callboard cluster, seen from one event loop.
 
     `servers` is a URL, several with commas, or a list; left out, it is `CALLBOARD_SERVER`, or
-    the local node. `timeout` is in seconds and for calls that give none.
+    the local node. `timeout` is in seconds and for calls that give none. For https servers,
+    `ca` is a PEM file of the CAs to trust instead of the system's, `cert` and `key` are what
+    the client shows of itself; left out, they are `CALLBOARD_CA`, `_CERT` and `_KEY`.
     """
 
     def __init__(
@@ -69,9 +72,13 @@ class AsyncClient:
         *,
         timeout: float = TIMEOUT_S,
         headers: Mapping[str, str] | None = None,
+        ca: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
     ) -> None:
         self._caller_made: Caller | None = None
         self.servers = parse_servers(servers)
+        self._trust = trust_for(self.servers, ca, cert, key)
         self._headers = dict(headers or {})
         self._timeout_s = timeout
         self._registrations: set[AsyncRegistration] = set()
@@ -85,7 +92,7 @@ class AsyncClient:
         if self._closed:
             raise RuntimeError("this callboard client is closed: make a new one")
         if self._caller_made is None:
-            self._caller_made = Caller(self.servers, self._headers)
+            self._caller_made = Caller(self.servers, self._headers, self._trust)
         return self._caller_made
 
     async def _call(self, request: Request[T], timeout: float | None) -> T:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
@@ -15,6 +16,7 @@ from .backoff import Backoff
 from .endpoints import Endpoints
 from .errors import CallboardError, OutcomeUnknown, Unavailable, UnexpectedAnswer
 from .request import Answer, Request, interpret
+from .trust import Trust
 
 CONNECTIONS_MAX: Final = 100
 """Calls of one client that are under way at once; more wait for a connection."""
@@ -31,7 +33,11 @@ class NotAnswered(Exception):
     """The connection broke after the request may have been read."""
 
 
-UNSENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+class NotAdmitted(Exception):
+    """The server broke TLS off because of our certificate, or for want of one."""
+
+
+UNSENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, NotAdmitted)
 BROKEN: Final = (aiohttp.ClientError, NotAnswered, TimeoutError, OSError)
 """What a connection can end in once the request may have been read."""
 
@@ -43,15 +49,36 @@ async def _ask_once(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.Cli
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if (refused := _certificate_refused(error)) is not None:
+            raise NotAdmitted(refused) from error
         raise NotAnswered(reason(error)) from error
     return response
+
+
+def _certificate_refused(error: BaseException) -> str | None:
+    """In TLS 1.3 a server reads our certificate after we have begun to send (RFC 8446 4.4.2)."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__
+    alert = str(getattr(cause, "reason", None) or "")
+    if "ALERT" not in alert or not ("CERTIFICATE" in alert or "UNKNOWN_CA" in alert):
+        return None
+    if "REQUIRED" in alert:
+        return "it wants a client certificate: name one with cert and key"
+    return "it refused our client certificate: " + alert.rpartition("ALERT_")[2].lower()
 
 
 class Caller:
     """One session and what is known of the servers. `close()` may be called again."""
 
-    def __init__(self, servers: Sequence[str], headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        servers: Sequence[str],
+        headers: Mapping[str, str],
+        trust: Trust | None = None,
+    ) -> None:
         self.endpoints = Endpoints(servers)
+        self._trust = trust
         self._headers = headers
         self._sessions: dict[int, aiohttp.ClientSession] = {}
         self._closing = asyncio.Event()
@@ -77,7 +104,9 @@ class Caller:
         session = self._sessions.get(connections_max)
         if session is None:
             session = self._sessions[connections_max] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=connections_max),
+                connector=aiohttp.TCPConnector(
+                    limit=connections_max, ssl=self._trust.context if self._trust else True
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=None),
@@ -160,6 +189,13 @@ class Caller:
             middlewares=() if request.repeatable else (_ask_once,),
         )
 
+    def _why(self, server: str, error: BaseException) -> str:
+        """A reset often overtakes the alert that would say that a certificate is wanted."""
+        told = reason(error)
+        if self._trust and self._trust.anonymous and server.startswith("https:"):
+            told += "; if it wants a client certificate, name one with cert and key"
+        return told
+
     async def _until_answered(
         self, request: Request[Any], timeout_s: float, ask: Callable[[Try, bool], Awaitable[R]]
     ) -> R:
@@ -186,7 +222,7 @@ class Caller:
             except UNSENT as error:
                 attempts.unsent(step.server, reason(error), self.now(), error)
             except BROKEN as error:
-                attempts.unanswered(step.server, reason(error), self.now(), error)
+                attempts.unanswered(step.server, self._why(step.server, error), self.now(), error)
             else:
                 attempts.answered(step.server)
                 return result
@@ -194,9 +230,20 @@ class Caller:
 
 def reason(error: BaseException) -> str:
     """Short, for the person who reads "no server answered"."""
+    if (refused := _certificate_refused(error)) is not None:
+        return refused
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return _mistrust(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
         return (os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause)).lower()
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__
+
+
+def _mistrust(error: BaseException) -> str:
+    why = str(getattr(error, "verify_message", "") or error).lower().rstrip(".")
+    if "self-signed" in why or "issuer" in why:
+        why += "; name the CA that made it with ca"
+    return f"its certificate cannot be trusted: {why}"

@@ -153,7 +153,8 @@ class Client:
     """One callboard cluster. May be used from several threads, and belongs to one process.
 
     `servers` is a URL, several with commas, or a list; left out, it is `CALLBOARD_SERVER`, or
-    the local node. `timeout` is in seconds and for calls that give none.
+    the local node. `timeout` is in seconds and for calls that give none. `ca`, `cert` and `key`
+    are for https servers; see `AsyncClient`.
     """
 
     def __init__(
@@ -162,8 +163,13 @@ class Client:
         *,
         timeout: float = TIMEOUT_S,
         headers: Mapping[str, str] | None = None,
+        ca: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
     ) -> None:
-        self._client = AsyncClient(servers, timeout=timeout, headers=headers)
+        self._client = AsyncClient(
+            servers, timeout=timeout, headers=headers, ca=ca, cert=cert, key=key
+        )
         self._thread = LoopThread()
         self.servers = self._client.servers
         self.kv = Kv(self._thread, self._client.kv)

@@ -10,10 +10,17 @@ from ...durations import parse_duration_s
 from ..endpoints import DEFAULT_SERVER, SERVER_VARIABLE
 from ..errors import CallboardError, InvalidArgument, NoServerAnswered, OutcomeUnknown, TimedOut
 from ..sync import Client
+from ..trust import CA_VARIABLE, CERT_VARIABLE, KEY_VARIABLE
 
 EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_NO_SERVER: Final = 3
+
+TRUST_OPTIONS: Final = (
+    ("ca", CA_VARIABLE, "The CAs that https servers are checked with, instead of the system's."),
+    ("cert", CERT_VARIABLE, "The client certificate to show."),
+    ("key", KEY_VARIABLE, "The key of that certificate."),
+)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -63,7 +70,7 @@ class Pairs(click.ParamType[tuple[str, str]]):
 
 
 def server_options(command: Decorated) -> Decorated:
-    """`--server` and `--timeout`."""
+    """`--server` and `--timeout`, and those of TLS."""
     server = click.option(
         "--server",
         envvar=SERVER_VARIABLE,
@@ -73,7 +80,21 @@ def server_options(command: Decorated) -> Decorated:
     timeout = click.option(
         "--timeout", type=Duration(), default="10s", metavar="DURATION", help="Default 10s."
     )
+    for flag, variable, what in reversed(TRUST_OPTIONS):
+        command = click.option(
+            f"--{flag}",
+            envvar=variable,
+            metavar="FILE",
+            expose_value=False,
+            callback=_remember,
+            help=f"{what}  [{variable}]",
+        )(command)
     return server(timeout(command))
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Kept for `board`: no command needs to know of them."""
+    ctx.meta[f"{__name__}.{param.name}"] = value
 
 
 namespace_option: Final = click.option(
@@ -92,7 +113,9 @@ json_option: Final = click.option(
 def board(server: str | None, timeout: float) -> Iterator[Client]:
     """A client whose errors become one line and an exit code."""
     try:
-        with Client(server, timeout=timeout) as client:
+        meta = click.get_current_context().meta
+        trust = {flag: meta.get(f"{__name__}.{flag}") for flag, _, _ in TRUST_OPTIONS}
+        with Client(server, timeout=timeout, **trust) as client:
             yield client
     except CallboardError as error:
         raise failed(error) from error

@@ -40,7 +40,7 @@ class NodeProcess:
             if not line:
                 raise AssertionError(f"the node ended: {lines} {self.process.stderr.read()}")
             lines.append(line)
-            if found := re.search(r"http\s+(http://\S+)", line):
+            if found := re.search(r"http\s+(https?://\S+)", line):
                 self.http = found[1]
             if found := re.search(r"dns\s+127\.0\.0\.1:(\d+)", line):
                 self.dns_port = int(found[1])
