@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Seconds that `make fuzz` spends on each target; what it learns stays in build/fuzz.
 FUZZ_S ?= 600
 
-.PHONY: run test check format bench fuzz clean
+.PHONY: run test check format bench fuzz faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ fuzz: $(STAMP)
 	  $(BIN)/python tests/fuzz/run.py $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/ build/fuzz/$$target tests/fuzz/corpus/$$target || exit 1; \
 	done
+
+faults: $(STAMP)
+	cd tests && ../$(BIN)/python -m faults --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),1) --rows '$(ROWS)'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,5 +1,6 @@
 """What was acknowledged is there; what was refused is not; the nodes show what was committed."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from .history import Call, Change
@@ -20,24 +21,32 @@ def replayed(log: Sequence[Change]) -> dict[str, int]:
 
 
 def lost(calls: Iterable[Call], log: Sequence[Change]) -> list[str]:
-    """Acknowledged writes that were never committed as the board said they were."""
-    committed = {(change.key, change.index, change.kind): change for change in log}
+    """Acknowledged writes that were never committed, or not as the board said they were.
+
+    Some answers name no index of their own (`Call.index` is 0): then any of the key will do, as
+    values are unique, and keys that are removed are removed once.
+    """
+    by_key: dict[str, list[Change]] = defaultdict(list)
+    for change in log:
+        by_key[change.key].append(change)
     found = []
-    for call in _acknowledged(calls):
+    for call in acknowledged(calls):
         kind = "delete" if call.kind == "deregister" else "put"
-        change = committed.get((call.key, call.index, kind))
-        if change is None:
+        value = call.value.encode() if call.value and kind == "put" else b""
+        of_kind = [change for change in by_key[call.key] if change.kind == kind]
+        at_index = [change for change in of_kind if call.index in (0, change.index)]
+        if not at_index:
             found.append(f"{call.kind} of {call.key} at index {call.index} was never committed")
-        elif call.value is not None and call.value.encode() not in change.value:
+        elif not any(value in change.value for change in at_index):
             found.append(f"{call.kind} of {call.key} at index {call.index} holds another value")
     return found
 
 
 def missing(calls: Iterable[Call], log: Sequence[Change], state: State) -> list[str]:
     """Acknowledged writes that a node does not show, although no later change replaced them."""
-    last: dict[str, Change] = {change.key: change for change in log}
+    last: Mapping[str, Change] = {change.key: change for change in log}
     found = []
-    for call in _acknowledged(calls):
+    for call in acknowledged(calls):
         if call.kind == "deregister":
             if state.get(call.key, call.index) < call.index:
                 found.append(f"{call.key} is back as of {state[call.key]}, before its removal")
@@ -74,11 +83,11 @@ def differences(shown: Mapping[str, Mapping[str, object]]) -> list[str]:
     return found
 
 
-def _acknowledged(calls: Iterable[Call]) -> Iterable[Call]:
-    """Writes with an index of their own; a cas that compared in vain wrote nothing."""
+def acknowledged(calls: Iterable[Call]) -> Iterable[Call]:
+    """Writes that happened; a cas that compared in vain wrote nothing."""
     for call in calls:
         written = call.kind in ("write", "register", "deregister") or (
             call.kind == "cas" and call.output
         )
-        if written and call.outcome == "ok" and call.index:
+        if written and call.outcome == "ok":
             yield call

@@ -1,0 +1,17 @@
+"""The fault matrix: every row by its name."""
+
+import subprocess
+import sys
+
+from . import rows_disks, rows_network, rows_processes
+from .cluster import Way
+
+ROWS = {row.name: row for part in (rows_processes, rows_network, rows_disks) for row in part.ROWS}
+
+
+def ways() -> list[Way]:
+    """The ways in that this callboard has, the one to test first at the front."""
+    command = [sys.executable, "-m", "callboard", "serve", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True).stdout
+    has_cluster = any(line.split()[:1] == ["--cluster"] for line in said.splitlines())
+    return ["cluster", "etcd"] if has_cluster else ["etcd"]
