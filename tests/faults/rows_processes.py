@@ -3,7 +3,7 @@
 import signal
 import time
 
-from .run import LIVE_S_MAX, Row, Scene
+from .run import LIVE_S_MAX, Impossible, Row, Scene
 
 LONG_ENOUGH_S = (3.0, 5.0)
 """Several elections long, and shorter than the leases of the steady population."""
@@ -127,6 +127,8 @@ def hand_over(scene: Scene) -> None:
     for _ in range(4):
         node = scene.cluster.nodes[scene.cluster.keeper()]
         status, said = node.ask("POST", "/v1/cluster/transfer", timeout_s=10)
+        if status == 409 and said["error"]["code"] == "stands_alone":
+            raise Impossible(said["error"]["message"])
         assert status == 200, said
         scene.hold(0.5, 1.0)
 

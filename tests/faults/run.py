@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -109,6 +110,8 @@ def run(
             outcome.skipped = str(reason)
         except NotLive as reason:
             outcome.faults["live"] = [str(reason)]
+        except (OSError, AssertionError, subprocess.SubprocessError) as error:
+            outcome.faults["row"] = [repr(error)]
     return outcome
 
 
