@@ -61,11 +61,11 @@ class Confirmer:
         return await self._confirm()
 
     async def _confirm(self) -> int:
-        asked_at = self._loop.time()
+        asked_at, delivered = self._loop.time(), self._feed.delivered
         try:
             async with asyncio.timeout(CONFIRM_S_MAX):
                 position = await read_position(self._connection, self._layout)
-                self._check_grown(position)
+                _check_grown(delivered, position)
                 await self._feed.reach(position.board)
         except TimeoutError:
             self._say("no majority of etcd answers in time")
@@ -77,14 +77,6 @@ class Confirmer:
         self._feed.reflected(position)
         self._fresh_at = max(self._fresh_at, asked_at)
         return self._feed.history.revision
-
-    def _check_grown(self, position: Position) -> None:
-        """A copy that was restored has numbers of its own: what is shown here is not its past."""
-        if position.store < self._feed.delivered:
-            raise Refused(
-                f"etcd has gone back from revision {self._feed.delivered} to {position.store}, as"
-                " if an older copy had been restored: restart this node"
-            )
 
     def _say(self, reason: str) -> None:
         """Once for each change, and not for each question."""
@@ -109,3 +101,13 @@ class Confirmer:
                 task.cancel()
                 await asyncio.wait([task])
         self._round = self._next = None
+
+
+def _check_grown(delivered: int, position: Position) -> None:
+    """What had been delivered before a majority was asked is in its answer; unless a copy was
+    restored, which has numbers of its own: what is shown here is not its past."""
+    if position.store < delivered:
+        raise Refused(
+            f"etcd has gone back from revision {delivered} to {position.store}, as if an older"
+            " copy had been restored: restart this node"
+        )

@@ -20,6 +20,7 @@ from callboard.registry.engine import (
     Refused,
 )
 from callboard.registry.engine.etcd import committer
+from callboard.registry.engine.etcd.election import LEASE_TTL_S
 
 pytestmark = pytest.mark.foreign("etcd", "etcdctl")
 
@@ -87,9 +88,12 @@ async def test_a_write_that_etcd_swallows_has_an_unknown_outcome(
 ):
     member = start_etcd()
     engine = await open_board(member)
+    guard = await engine.campaign("one")
+    held = asyncio.create_task(engine.hold(guard))
     resume = stopped(member)
     with pytest.raises(OutcomeUnknown):
         await engine.commit([Put(b"a", b"")])
+    await asyncio.wait_for(held, LEASE_TTL_S + 2)  # nobody can say that it still holds
     await until(lambda: not engine.status().writable)
     resume()
     await until(lambda: engine.status().writable)

@@ -36,6 +36,8 @@ async def test_writes_go_on_when_the_leader_is_killed(start_etcd, open_board, un
         asyncio.create_task(write(engine, b"%d" % number)) for number, engine in enumerate(engines)
     ]
     await until(lambda: len(acknowledged) > 30)
+    for engine in engines * 10:
+        await engine.confirm()
     [dead] = [member for member in members if member.name == leader]
     dead.stop()
     before = len(acknowledged)
