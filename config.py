@@ -43,6 +43,7 @@ class ServeConfig:
     dns_workers: int
     dns_max_stale_s: float
     """Infinite for no limit."""
+    dns_outlive: bool
     dns_rrl: str
     dns_rrl_rate: int
     dns_rrl_slip: int

@@ -106,6 +106,7 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
         zones=config.zones,
         ttl_s=config.dns_ttl_s,
         workers=config.dns_workers,
+        outlives=config.dns_outlive,
         max_stale_s=config.dns_max_stale_s,
         limits=RateLimits(config.dns_rrl, config.dns_rrl_rate, config.dns_rrl_slip),
         transfer=TransferConfig(config.dns_transfer, config.dns_notify, config.dns_tsig_key),

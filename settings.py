@@ -110,6 +110,10 @@ def _dns_ttl_s(text: str) -> int:
     return int(seconds)
 
 
+def _yes_or_no(text: str) -> bool:
+    return _one_of(("yes", "no"))(text) == "yes"
+
+
 def _max_stale_s(text: str) -> float:
     if text.lower() == "unlimited":
         return math.inf
@@ -196,6 +200,13 @@ SETTINGS: Final = (
         _max_stale_s,
         field="dns_max_stale_s",
         numeric=True,
+    ),
+    Setting(
+        "dns-outlive",
+        "yes|no",
+        "yes",
+        "Whether DNS goes on, as long as that, when the node is killed; the next one takes over.",
+        _yes_or_no,
     ),
     Setting(
         "dns-rrl",

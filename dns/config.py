@@ -21,7 +21,9 @@ class DnsConfig:
 
     `ns_addresses` are what `ns.Z` answers; left empty, the listening address, or this host's
     addresses when that is a wildcard. A copy of the board that is older than `max_stale_s`,
-    which may be infinite, is not told any more.
+    which may be infinite, is not told any more. With `outlives`, workers go on when the process
+    is killed, and the next front at the same address takes over from them; not with port 0,
+    where there is no same address.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +36,7 @@ class DnsConfig:
     limits: RateLimits = NO_LIMITS
     transfer: TransferConfig = NO_TRANSFER
     max_stale_s: float = MAX_STALE_S
+    outlives: bool = False
 
     def __post_init__(self) -> None:
         if not self.zones:

@@ -41,6 +41,11 @@ class Counters:
         `tcp_evicted` (idle, and closed for a new one), `rrl_dropped`, `rrl_slipped`,
         `rrl_logged` (what would have been, see `limiter`)."""
 
+    def total(self) -> int:
+        """Answered queries of all kinds."""
+        counters = (self.udp_fast, self.udp_slow, self.tcp_fast, self.tcp_slow)
+        return sum(counter.total() for counter in counters)
+
     def queries(self) -> dict[QueryKind, int]:
         found = {}
         for transport, path, counter in (

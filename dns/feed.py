@@ -48,6 +48,10 @@ class WorkerSettings(NamedTuple):
     reply_from_destination: bool
     limits: RateLimits = NO_LIMITS
     max_stale_s: float = MAX_STALE_S
+    outlives: bool = False
+    """Whether the worker goes on when the node is killed."""
+    number: int = 0
+    """The worker's place in the row."""
     batched: bool = True
     """False takes the portable UDP path, for tests."""
 

@@ -65,6 +65,11 @@ class Forwarder:
             getsizeof=lambda one: _ENTRY_BYTES + len(one.relayed.body),
         )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question is on its way."""
+        return bool(self._pending)
+
     def forward(self, asked: Forward, send: SendReply) -> None:
         key = _key(asked.query)
         remembered = self._cache.get(key)

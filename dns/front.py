@@ -17,8 +17,9 @@ from .counters import QueryKind
 from .errors import DnsFrontError
 from .feed import FeedKind, WorkerSettings, pack_message, unpacker
 from .feeder import beat, feed
-from .sockets import DnsSockets, bind_sockets, is_wildcard, server_addresses
+from .sockets import DnsSockets, PortTaken, bind_sockets, is_wildcard, server_addresses
 from .stats import DnsStats, WorkerStats
+from .succession import Inheritance, inherit
 from .transfer.config import TransferSettings
 from .transfer.keys import Keys
 
@@ -30,6 +31,9 @@ STEADY_S: Final = 30.0
 """A worker that lived this long is no part of a series of crashes."""
 EXIT_S_MAX: Final = 2.0
 """How long a worker may take to leave once its feed is closed, before it is killed."""
+INHERIT_S_MAX: Final = 0.5
+INHERIT_TRY_S: Final = 0.05
+"""Workers notice within milliseconds that their node is gone; the rest is for slow machines."""
 REAP_S: Final = 0.005
 REPORT_READ_BYTES: Final = 64 * 1024
 
@@ -51,6 +55,7 @@ class DnsFront:
         self._sockets: DnsSockets | None = None
         self._workers: list[_Worker] = []
         self._transfers: _Worker | None = None
+        self._inheritance: Inheritance | None = None
         self._pair: tuple[socket.socket, ...] = ()
         """What workers hand over to the process of transfers, in the one end and out of the
         other. Kept here, so that it outlives either side."""
@@ -67,26 +72,55 @@ class DnsFront:
         Raises `CannotListen`, `WorkerFailed`, or another `DnsFrontError` for keys of transfers.
         """
         keys = self._config.transfer.read_keys()
-        self._sockets = bind_sockets(self._config)
+        self._sockets = await self._bind()
         settings = self._settings(self._sockets)
         handed = self._place_transfers(self._sockets, keys)
         self._workers = [
-            _Worker(self._registry, "worker", settings, (udp, self._sockets.tcp, handed))
-            for udp in self._sockets.udp
+            _Worker(
+                self._registry,
+                "worker",
+                settings._replace(number=number),
+                (udp, self._sockets.tcp, handed),
+            )
+            for number, udp in enumerate(self._sockets.udp)
         ]
         try:
             await asyncio.gather(*(worker.start() for worker in self._processes()))
         except BaseException:
             await self.close()
             raise
+        if self._inheritance is not None:
+            self._inheritance.dismiss(len(self._workers))
 
     async def close(self) -> None:
         """End the workers and let go of the sockets. Safe to repeat."""
         await asyncio.gather(*(worker.close() for worker in self._processes()))
+        if self._inheritance is not None:
+            self._inheritance.release()
         if self._sockets is not None:
             self._sockets.close()
         for one in self._pair:
             one.close()
+
+    async def _bind(self) -> DnsSockets:
+        """New sockets, or those of workers whose node was killed."""
+        try:
+            return bind_sockets(self._config)
+        except PortTaken as taken:
+            if not self._outlives:
+                raise
+            for _ in range(int(INHERIT_S_MAX / INHERIT_TRY_S)):
+                self._inheritance = inherit(*taken.address)
+                if self._inheritance is not None:
+                    _logger.info("taking over from the workers of a node that was killed")
+                    return bind_sockets(self._config, self._inheritance)
+                await asyncio.sleep(INHERIT_TRY_S)
+            raise
+
+    @property
+    def _outlives(self) -> bool:
+        # Abstract names of sockets are Linux's own.
+        return self._config.outlives and bool(self._config.port) and sys.platform == "linux"
 
     def stats(self) -> DnsStats:
         queries: Counter[QueryKind] = Counter()
@@ -129,6 +163,7 @@ class DnsFront:
             reply_from_destination=is_wildcard(sockets.host),
             limits=self._config.limits,
             max_stale_s=self._config.max_stale_s,
+            outlives=self._outlives,
             batched=self._batched,
         )
 
@@ -221,6 +256,8 @@ class _Worker:
                     with suppress(asyncio.CancelledError, OSError):
                         await feeding
             finally:
+                # The signal says that the end of the feed is no accident (`Worker._on_signal`).
+                process.terminate()
                 ours.close()
                 await _reap(process)
         return process.returncode
@@ -233,6 +270,7 @@ class _Worker:
             [*command, *map(str, fds), str(os.getpid())],
             pass_fds=[fd for fd in fds if fd >= 0],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # whoever waits for the end of ours waits for us alone
         )
 
     async def _feed(self, ours: socket.socket) -> None:

@@ -4,10 +4,11 @@ found at once and waiting packets outlive a worker."""
 import errno
 import ipaddress
 import socket
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .config import DnsConfig
 from .errors import DnsFrontError
+from .succession import Inheritance
 
 TCP_BACKLOG: Final = 512
 UDP_BUFFER_BYTES: Final = 4 * 2**20
@@ -25,6 +26,14 @@ class CannotListen(DnsFrontError):
     """The address or port is taken, not ours, or not allowed."""
 
 
+class PortTaken(CannotListen):
+    """Somebody listens at `address`, host and port; perhaps workers of ours."""
+
+    def __init__(self, message: str, address: tuple[str, int]) -> None:
+        super().__init__(message)
+        self.address = address
+
+
 class DnsSockets(NamedTuple):
     """One TCP listener for all workers and one UDP socket for each, on the same port."""
 
@@ -38,15 +47,16 @@ class DnsSockets(NamedTuple):
             one.close()
 
 
-def bind_sockets(config: DnsConfig) -> DnsSockets:
-    """Raises `CannotListen`."""
+def bind_sockets(config: DnsConfig, inherited: Inheritance | None = None) -> DnsSockets:
+    """New ones, as far as there are none `inherited`. Raises `CannotListen`."""
+    address: tuple[Any, ...] = (config.host, config.port)
     try:
         family, _, _, _, address = socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_DGRAM
         )[0]
         for _ in range(_EPHEMERAL_TRIES):
             try:
-                return _bind(family, address, config.workers)
+                return _bind(family, address, config.workers, inherited or Inheritance())
             except OSError as error:
                 if config.port or error.errno != errno.EADDRINUSE:
                     raise
@@ -54,9 +64,9 @@ def bind_sockets(config: DnsConfig) -> DnsSockets:
     except OSError as error:
         place = f"{config.host}:{config.port}"
         if error.errno == errno.EADDRINUSE:
-            reason = "another program is using that port"
-        else:
-            reason = error.strerror or str(error)
+            taken = f"DNS cannot listen on {place}: another program is using that port"
+            raise PortTaken(taken, address[:2]) from error
+        reason = error.strerror or str(error)
         raise CannotListen(f"DNS cannot listen on {place}: {reason}") from error
 
 
@@ -70,32 +80,48 @@ def server_addresses(config: DnsConfig, host: str) -> list[bytes]:
     return [ipaddress.ip_address(text.partition("%")[0]).packed for text in texts]
 
 
-def _bind(family: int, address: tuple[object, ...], workers: int) -> DnsSockets:
-    opened: list[socket.socket] = []
+def _bind(
+    family: int, address: tuple[object, ...], workers: int, inherited: Inheritance
+) -> DnsSockets:
+    tcp, udp = inherited.tcp, inherited.udp
     try:
-        tcp = socket.socket(family, socket.SOCK_STREAM)
-        opened.append(tcp)
+        if not tcp:
+            tcp.append(_listener(family, address))
+        host, port = tcp[0].getsockname()[:2]
+        if workers > 1:
+            for one in udp:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        while len(udp) < workers:
+            one = socket.socket(family, socket.SOCK_DGRAM)
+            udp.append(one)
+            # The first is bound without sharing, so that nobody else's socket is joined (another
+            # callboard's of the same user would be); then it is opened for our other workers.
+            if len(udp) > 1:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind((address[0], port, *address[2:]))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, workers > 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+            one.setblocking(False)
+    except OSError:
+        for one in (*tcp, *udp):
+            one.close()
+        raise
+    for one in (*tcp[1:], *udp[workers:]):  # of more workers than we have
+        one.close()
+    return DnsSockets(tcp[0], udp[:workers], host, port)
+
+
+def _listener(family: int, address: tuple[object, ...]) -> socket.socket:
+    tcp = socket.socket(family, socket.SOCK_STREAM)
+    try:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         tcp.bind(address)
         tcp.listen(TCP_BACKLOG)
         tcp.setblocking(False)
-        host, port = tcp.getsockname()[:2]
-        for number in range(workers):
-            udp = socket.socket(family, socket.SOCK_DGRAM)
-            opened.append(udp)
-            # The first is bound without sharing, so that nobody else's socket is joined (another
-            # callboard's of the same user would be); then it is opened for our other workers.
-            if number:
-                udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            udp.bind((address[0], port, *address[2:]))
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, workers > 1)
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
-            udp.setblocking(False)
     except OSError:
-        for one in opened:
-            one.close()
+        tcp.close()
         raise
-    return DnsSockets(tcp, opened[1:], host, port)
+    return tcp
 
 
 def _host_addresses() -> list[str]:

@@ -60,6 +60,15 @@ class TcpServer:
         self._by_client: Counter[str] = Counter()
         loop.register(listener.fileno(), self._accept)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a client waits for an answer, or for us to read it."""
+        return not all(one.is_idle for one in self._connections)
+
+    def stop_accepting(self) -> None:
+        """The listener is somebody else's from now on."""
+        self.loop.unregister(self._listener.fileno())
+
     def forget(self, connection: "_Connection") -> None:
         if connection in self._connections:
             del self._connections[connection]

@@ -1,14 +1,17 @@
 """A DNS worker: `python -m callboard.dns.worker FEED UDP TCP HANDED PARENT` (descriptors, a pid).
 
-It answers from its own memory, is fed over a socket pair, and is gone when that closes. No
+It answers from its own memory and is fed over a socket pair. When that closes it is gone, unless
+the node was killed and it is to outlive that (`outliving.py`). No
 packet is read before the copy is whole: until then they wait in the socket.
 """
 
 import gc
 import logging
+import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -22,9 +25,11 @@ from .freshness import Freshness
 from .limiter import Limiter
 from .loop import Loop
 from .mmsg import BatchedUdp, Client
+from .outliving import Leaving, Outliving
 from .rates import ResponseRates
 from .replica import Replica
 from .responder import Forward, HandedOver, Responder
+from .succession import Offer
 from .tcp import TcpServer
 from .transfer.handover import HandOver
 from .udp import PlainUdp
@@ -48,6 +53,7 @@ class Worker:
         udp: socket.socket,
         tcp: socket.socket,
         hand_over: HandOver | None,
+        parent: int,
     ) -> None:
         self._loop = Loop()
         self._feed = feed
@@ -55,6 +61,12 @@ class Worker:
         self._tcp = tcp
         stream = unpacker()
         settings = self._read_settings(stream)
+        self._told_to_leave = False
+        if settings.outlives:
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(signum, self._on_signal)
+        else:
+            child.die_with(parent)
         self._responder = Responder(
             [labels_of(zone) for zone in settings.zones],
             ttl_s=settings.ttl_s,
@@ -73,6 +85,10 @@ class Worker:
         )
         self._limiter = _limiter(RateLimits(*settings.limits), self._responder.counters)
         self._serving = False
+        self._is_alone = False
+        self._serve_udp: Callable[[int], None] = lambda _batches: None
+        self._tcp_server: TcpServer | None = None
+        self._offer: Offer | None = None
         self._reported_index = 0
         self._unsent = b""
 
@@ -98,11 +114,44 @@ class Worker:
         except ConnectionError:
             data = b""
         if not data:
-            self._loop.stop()
+            self._feed_ended()
             return
         self._replica.feed(data)
         self._judge_age()
         self._synced()
+
+    def _on_signal(self, _signum: int, _frame: object) -> None:
+        """The node stops in order, or somebody wants us gone: no outliving, then."""
+        self._told_to_leave = True
+        if self._is_alone:
+            self._loop.stop()
+
+    def _feed_ended(self) -> None:
+        if self._told_to_leave or not (self._serving and self._settings.outlives):
+            self._loop.stop()
+            return
+        try:
+            self._offer = Offer(
+                self._loop, self._settings.number, (self._udp, self._tcp), self._leave
+            )
+        except OSError as error:
+            _logger.error("the node is gone, and nobody could take over: %s", error)
+            self._loop.stop()
+            return
+        self._loop.unregister(self._feed.fileno())
+        self._is_alone = True
+        _logger.warning("the node is gone: answering on from the copy")
+        child.let_go_of_pipes()
+        Outliving(self._loop, self._freshness, self._responder.counters)
+
+    def _leave(self, shared: bool) -> None:
+        """Another node's workers answer, at our UDP socket too if that is `shared`."""
+        self._loop.unregister(self._udp.fileno())
+        if not shared:
+            self._serve_udp(BATCHES_MAX)  # what waits there, nobody else would read
+            self._udp.close()
+        assert self._tcp_server is not None, "offered before it served"
+        Leaving(self._loop, self._tcp_server, self._forwarder)
 
     def _judge_age(self) -> None:
         expired = self._freshness.is_expired(time.monotonic())
@@ -122,9 +171,11 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.disable()
-        serve = self._udp_server().serve
+        serve = self._serve_udp = self._udp_server().serve
         self._loop.register(self._udp.fileno(), lambda _events: serve(BATCHES_MAX))
-        TcpServer(self._loop, self._tcp, self._responder, self._forward, self._hand_over)
+        self._tcp_server = TcpServer(
+            self._loop, self._tcp, self._responder, self._forward, self._hand_over
+        )
         self._report()
 
     def _udp_server(self) -> BatchedUdp | PlainUdp:
@@ -181,7 +232,7 @@ class Worker:
         except BlockingIOError:
             pass
         except OSError:
-            self._loop.stop()
+            self._unsent = b""  # the node is gone: reading its feed says so, too
 
 
 def _limiter(limits: RateLimits, counters: Counters) -> Limiter | None:
@@ -192,12 +243,12 @@ def _limiter(limits: RateLimits, counters: Counters) -> Limiter | None:
 
 def main(arguments: list[str]) -> None:
     feed, udp, tcp, handed, parent = map(int, arguments)
-    child.begin(parent, "dns worker")
+    child.begin("dns worker")
     sockets = [socket.socket(fileno=fd) for fd in (feed, udp, tcp)]
     for one in sockets[1:]:
         one.setblocking(False)
     hand_over = HandOver(socket.socket(fileno=handed)) if handed >= 0 else None
-    Worker(sockets[0], sockets[1], sockets[2], hand_over).run()
+    Worker(sockets[0], sockets[1], sockets[2], hand_over, parent).run()
 
 
 if __name__ == "__main__":

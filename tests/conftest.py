@@ -17,6 +17,10 @@ _ROOT = str(Path(__file__).resolve().parent.parent)
 sys.path[:] = [entry for entry in sys.path if entry not in ("", _ROOT)]
 
 
+# Nodes that tests kill take their DNS workers along, but for the tests of that.
+os.environ["CALLBOARD_DNS_OUTLIVE"] = "no"
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose foreign programs are missing; in CI that is a failure instead."""
     for marker in item.iter_markers("foreign"):

@@ -190,7 +190,8 @@ class TransferProcess:
 
 def main(arguments: list[str]) -> None:
     feed, handed, udp, parent = map(int, arguments)
-    child.begin(parent, "dns transfers")
+    child.begin("dns transfers")
+    child.die_with(parent)
     os.nice(NICENESS)
     TransferProcess(*(socket.socket(fileno=fd) for fd in (feed, handed, udp))).run()
 
