@@ -15,11 +15,12 @@ from .context import Context
 from .machine import described
 from .processes import LOAD_CORE
 from .samples import Outcome
-from .suites import answers, cluster, dns, http, renew, scale, visible
+from .suites import answers, cluster, dns, dnsfront, http, renew, scale, visible
 
 SUITES: dict[str, Callable[[Context], None]] = {
     "dns": dns.run,
     "answers": answers.run,
+    "dnsfront": dnsfront.run,
     "http": http.run,
     "renew": renew.run,
     "visible": visible.run,

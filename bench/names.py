@@ -58,6 +58,15 @@ def asked() -> Iterator[str]:
     return map(owner, range(NAMES_ASKED))
 
 
+def every(count: int) -> Iterator[str]:
+    """The first `count` services, whatever is asked of the others."""
+    return map(owner, range(count))
+
+
+def crowds(count: int) -> Iterator[str]:
+    return (f"crowd{number:02d}.service.{ZONE}" for number in range(count))
+
+
 def random_case(copies: int = 20) -> Iterator[str]:
     """As resolvers that use 0x20 send them: another spelling each time."""
     rng = random.Random(_SEED)
@@ -69,3 +78,12 @@ def random_case(copies: int = 20) -> Iterator[str]:
 def unknown(count: int) -> Iterator[str]:
     """Names that do not exist, so many that no cache of them helps."""
     return (f"nobody{number:06d}.service.{ZONE}" for number in range(count))
+
+
+def random_subdomains(count: int) -> Iterator[str]:
+    """As an attack makes them: labels of any length, below the zone and below what is there."""
+    rng = random.Random(_SEED)
+    places = (f"service.{ZONE}", f"{owner(0)}", ZONE, f"{service(0)}.instance.{ZONE}")
+    for _ in range(count):
+        label = f"{rng.getrandbits(256):x}"[: rng.randint(4, 63)]
+        yield f"{label}.{rng.choice(places)}"

@@ -78,8 +78,8 @@ def run(context: Context) -> None:
     small.fill(register("crowd", n, f"10.99.{n >> 8}.{n & 255}") for n in range(CROWD))
     cases = _cases(context.work_dir, small, large, instances)
     _first_sight(context, large, instances)
-    measured = interleaved(context, {case.label: _window(context, case) for case in cases})
-    series = [_series(context, case, measured[case.label]) for case in cases]
+    measured = interleaved(context, {case.label: window_of(context, case) for case in cases})
+    series = [series_of(context, case, measured[case.label]) for case in cases]
     table = Table(
         "DNS worker alone", "µs CPU of the worker per query", "less", series, baseline=REST
     )
@@ -133,14 +133,16 @@ def _held(kind: str, whose: str) -> str:
     return f"{_written(kind, whose, '3,000')}, held at {HELD_QPS:,} queries/s"
 
 
-def _worker_cpu_s(board: Board) -> Callable[[], float]:
+def worker_cpu_s(board: Board) -> Callable[[], float]:
+    """The CPU clock of the board's DNS workers."""
     workers = board.dns_workers()
     assert workers, "a node that answers has a DNS worker"
     return lambda: sum(map(cpu_s, workers))
 
 
-def _window(context: Context, case: Case) -> Callable[[], Seen]:
-    clock = _worker_cpu_s(case.board)
+def window_of(context: Context, case: Case) -> Callable[[], Seen]:
+    """What measures one window of the case."""
+    clock = worker_cpu_s(case.board)
 
     def measure() -> Seen:
         with contextlib.ExitStack() as stack:
@@ -163,7 +165,7 @@ def _window(context: Context, case: Case) -> Callable[[], Seen]:
 
 def _first_sight(context: Context, large: Board, instances: int) -> None:
     """Every name once, none of them compiled yet, by as few queries as there are names."""
-    clock = _worker_cpu_s(large)
+    clock = worker_cpu_s(large)
     before = large.worker_rss_bytes()
     window = dnsperf.run(large.dns_port, context.work_dir / "everything", 120, clock, "-n", "1")
     grown = large.worker_rss_bytes() - before
@@ -182,7 +184,8 @@ def _first_sight(context: Context, large: Board, instances: int) -> None:
     )
 
 
-def _series(context: Context, case: Case, seen: list[Seen]) -> Series:
+def series_of(context: Context, case: Case, seen: list[Seen]) -> Series:
+    """A row of the CPU times per query, and the doubts."""
     if not case.writes:  # else the registry process and the writer are at work, as they should
         check_usage(context, case.label, {"it": [one.window.usage for one in seen]})
     for one in seen:
