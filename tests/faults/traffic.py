@@ -32,7 +32,7 @@ NEVER_S: Final = 1e9
 STEADY_TTL_S: Final = 6
 STEADY_PER_NODE: Final = 3
 """With three nodes nine leases: fewer than the mass-expiry guard looks at."""
-RENEW_S: Final = 1.2
+RENEW_S: Final = 0.5
 MORTAL_TTL_S: Final = 2
 MORTAL_EVERY_S: Final = 1.0
 POPULATION: Final = "steady"
