@@ -15,6 +15,8 @@ PROBE_S: Final = 0.5
 and half the time after which a silent member is left."""
 PROBE_AGAIN_S: Final = 0.1
 """The same while nobody answers: a write that waits for an election waits for this, too."""
+ELECTION_S_MAX: Final = 1.5
+"""How long a read is repeated before it counts as failed: a leader is replaced in about one."""
 CONFIRM_S_MAX: Final = 2 * CALL_S_MAX
 """With a second member to ask when the first is silent."""
 
@@ -64,7 +66,7 @@ class Confirmer:
         asked_at, delivered = self._loop.time(), self._feed.delivered
         try:
             async with asyncio.timeout(CONFIRM_S_MAX):
-                position = await read_position(self._connection, self._layout)
+                position = await self._read(asked_at)
                 _check_grown(delivered, position)
                 await self._feed.reach(position.board)
         except TimeoutError:
@@ -77,6 +79,16 @@ class Confirmer:
         self._feed.reflected(position)
         self._fresh_at = max(self._fresh_at, asked_at)
         return self._feed.history.revision
+
+    async def _read(self, asked_at: float) -> Position:
+        """Over an election, unless it is known already that nobody answers."""
+        while True:
+            try:
+                return await read_position(self._connection, self._layout)
+            except EngineError:
+                if self.reason or self._loop.time() - asked_at > ELECTION_S_MAX:
+                    raise
+            await asyncio.sleep(PROBE_AGAIN_S)
 
     def _say(self, reason: str) -> None:
         """Once for each change, and not for each question."""
