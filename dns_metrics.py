@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.metrics_core import Metric
 
 from .dns import DnsStats
+from .dns.latency import BOUNDS_S, SUM, Latencies
 
 WORKER_GAUGES = {
     "index": "The registry's index that the worker answers from.",
@@ -32,6 +37,7 @@ def dns_metrics(stats: DnsStats) -> Iterator[Metric]:
     for event, count in stats.events.items():
         events.add_metric([event], count)
     yield events
+    yield _latencies(stats.latencies)
     restarts = CounterMetricFamily(
         "callboard_dns_worker_restarts", "Workers that had to be started again.", labels=("worker",)
     )
@@ -43,3 +49,18 @@ def dns_metrics(stats: DnsStats) -> Iterator[Metric]:
         for number, worker in enumerate(stats.workers):
             gauge.add_metric([str(number)], float(getattr(worker, name.replace("_seconds", "_s"))))
         yield gauge
+
+
+def _latencies(latencies: Latencies) -> Metric:
+    family = HistogramMetricFamily(
+        "callboard_dns_latency_seconds",
+        "Time a query takes in the worker (`udp`, with the others of its batch), or upstream.",
+        labels=("path",),
+    )
+    for path in sorted({path for path, _ in latencies}):
+        buckets, count = [], 0
+        for at, bound in enumerate((*BOUNDS_S, "+Inf")):
+            count += latencies[path, at]
+            buckets.append((str(bound), count))
+        family.add_metric([path], buckets, latencies[path, SUM] / 1e9)
+    return family

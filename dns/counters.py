@@ -3,12 +3,15 @@
 from collections import Counter
 from typing import Final, NamedTuple
 
+from .latency import FORWARDED, UDP, Histogram, Latencies
 from .wire import RCODE_NAMES, TYPE_NAMES
 
 TRANSPORTS: Final = ("udp", "tcp")
 PATHS: Final = ("fast", "slow")
 
 _RCODE_BITS: Final = 5
+_TRUNCATED: Final = 1 << _RCODE_BITS
+_QTYPE_SHIFT: Final = _RCODE_BITS + 1
 
 
 class QueryKind(NamedTuple):
@@ -20,9 +23,11 @@ class QueryKind(NamedTuple):
     rcode: str
 
 
-def kind_of(qtype: int, rcode: int) -> int:
-    """A small number for the type and the rcode: the fast path counts these."""
-    return (qtype if qtype in TYPE_NAMES else 0) << _RCODE_BITS | rcode
+def kind_of(qtype: int, rcode: int, truncated: bool = False) -> int:
+    """A small number for all that is counted of a reply: kept beside it, so that the fast path
+    counts numbers, and what they mean is worked out when somebody wants to know."""
+    kind = (qtype if qtype in TYPE_NAMES else 0) << _QTYPE_SHIFT | rcode
+    return kind | _TRUNCATED if truncated else kind
 
 
 class Counters:
@@ -33,8 +38,10 @@ class Counters:
         self.udp_slow: Counter[int] = Counter()
         self.tcp_fast: Counter[int] = Counter()
         self.tcp_slow: Counter[int] = Counter()
+        self.udp_latency = Histogram(UDP)
+        self.forward_latency = Histogram(FORWARDED)
         self.events: Counter[str] = Counter()
-        """`truncated`, `dropped` (no reply by rule), `unsent` (the kernel did not take it),
+        """`dropped` (no reply by rule), `unsent` (the kernel did not take it),
         `reflected` (from port 0 or ourselves: no reply), `forwarded`, `forward_hit`,
         `forward_failed`, `internal_error`, `tcp_refused` (over a limit of connections),
         `transfers_whole`, `transfers_incremental`, `transfers_refused`, `notify_sent`,
@@ -46,8 +53,20 @@ class Counters:
         counters = (self.udp_fast, self.udp_slow, self.tcp_fast, self.tcp_slow)
         return sum(counter.total() for counter in counters)
 
-    def queries(self) -> dict[QueryKind, int]:
-        found = {}
+    def truncated(self) -> int:
+        """Replies with TC, whether made or remembered."""
+        return sum(
+            count
+            for counter in (self.udp_fast, self.udp_slow, self.tcp_fast, self.tcp_slow)
+            for kind, count in counter.items()
+            if kind & _TRUNCATED
+        )
+
+    def latencies(self) -> Latencies:
+        return self.udp_latency.latencies() + self.forward_latency.latencies()
+
+    def queries(self) -> Counter[QueryKind]:
+        found: Counter[QueryKind] = Counter()
         for transport, path, counter in (
             ("udp", "fast", self.udp_fast),
             ("udp", "slow", self.udp_slow),
@@ -55,7 +74,7 @@ class Counters:
             ("tcp", "slow", self.tcp_slow),
         ):
             for kind, count in counter.items():
-                qtype = TYPE_NAMES.get(kind >> _RCODE_BITS, "other")
+                qtype = TYPE_NAMES.get(kind >> _QTYPE_SHIFT, "other")
                 rcode = RCODE_NAMES[kind & ((1 << _RCODE_BITS) - 1)]
-                found[QueryKind(transport, path, qtype, rcode)] = count
+                found[QueryKind(transport, path, qtype, rcode)] += count
         return found

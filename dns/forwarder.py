@@ -79,7 +79,7 @@ class Forwarder:
             return
         pending = self._pending.get(key)
         if pending is None and len(self._pending) < QUESTIONS_MAX:
-            pending = self._pending[key] = _Question(self, asked.query)
+            pending = self._pending[key] = _Question(self, asked.query, self._clock())
             pending.waiters.append((asked, send))
             self._counters.events["forwarded"] += 1
             pending.ask()
@@ -92,6 +92,8 @@ class Forwarder:
         """Called once by each question: what it found out, None for nothing."""
         key = _key(question.query)
         del self._pending[key]
+        took_ns = round((self._clock() - question.since_s) * 1e9)
+        self._counters.forward_latency.add(took_ns, len(question.waiters))
         if relayed is not None and relayed.ttl_s:
             self._cache[key] = _Remembered(relayed, self._clock())
         for asked, send in question.waiters:
@@ -101,25 +103,27 @@ class Forwarder:
                 self._reply(asked, send, relayed, 0)
 
     def _reply(self, asked: Forward, send: SendReply, relayed: Relayed, age_s: float) -> None:
-        self._count(asked, relayed.rcode)
-        send(client_reply(relayed, asked.packet_id, asked.query, asked.limit_bytes, int(age_s)))
+        reply = client_reply(relayed, asked.packet_id, asked.query, asked.limit_bytes, int(age_s))
+        self._count(asked, relayed.rcode, bool(reply[2] << 8 & wire.FLAG_TC))
+        send(reply)
 
     def _fail(self, asked: Forward, send: SendReply) -> None:
         self._counters.events["forward_failed"] += 1
         self._count(asked, wire.SERVFAIL)
         send(empty_reply(asked.packet_id, asked.query, wire.SERVFAIL, wire.FLAG_RA))
 
-    def _count(self, asked: Forward, rcode: int) -> None:
+    def _count(self, asked: Forward, rcode: int, truncated: bool = False) -> None:
         tcp = asked.limit_bytes == wire.TCP_BYTES_MAX
         slow = self._counters.tcp_slow if tcp else self._counters.udp_slow
-        slow[kind_of(asked.query.qtype, rcode)] += 1
+        slow[kind_of(asked.query.qtype, rcode, truncated)] += 1
 
 
 class _Question:
     """One question on its way: tries over UDP, then TCP if the answer is too large."""
 
-    def __init__(self, forwarder: Forwarder, query: Query) -> None:
+    def __init__(self, forwarder: Forwarder, query: Query, since_s: float) -> None:
         self.query = query
+        self.since_s = since_s
         self.waiters: list[tuple[Forward, SendReply]] = []
         self._forwarder = forwarder
         self._loop = forwarder.loop

@@ -17,6 +17,7 @@ from .counters import QueryKind
 from .errors import DnsFrontError
 from .feed import FeedKind, WorkerSettings, pack_message, unpacker
 from .feeder import beat, feed
+from .latency import Latencies
 from .sockets import DnsSockets, PortTaken, bind_sockets, is_wildcard, server_addresses
 from .stats import DnsStats, WorkerStats
 from .succession import Inheritance, inherit
@@ -125,10 +126,13 @@ class DnsFront:
     def stats(self) -> DnsStats:
         queries: Counter[QueryKind] = Counter()
         events: Counter[str] = Counter()
+        latencies: Latencies = Counter()
         for worker in self._processes():
             queries += worker.queries()
             events += worker.events()
-        return DnsStats(tuple(worker.stats() for worker in self._workers), queries, events)
+            latencies += worker.latencies()
+        stats = tuple(worker.stats() for worker in self._workers)
+        return DnsStats(stats, queries, events, latencies)
 
     def _processes(self) -> list["_Worker"]:
         return self._workers if self._transfers is None else [*self._workers, self._transfers]
@@ -190,6 +194,7 @@ class _Worker:
         self._report: dict[str, Any] = {}
         self._past_queries: Counter[QueryKind] = Counter()
         self._past_events: Counter[str] = Counter()
+        self._past_latencies: Latencies = Counter()
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._supervise(), name="dns worker")
@@ -215,6 +220,10 @@ class _Worker:
     def events(self) -> Counter[str]:
         return self._past_events + Counter(self._report.get("events", {}))
 
+    def latencies(self) -> Latencies:
+        now = Counter({(path, at): n for path, at, n in self._report.get("latencies", ())})
+        return self._past_latencies + now
+
     def stats(self) -> WorkerStats:
         shown = ("index", "services", "instances", "rss_bytes", "copy_age_s")
         numbers = {name: self._report.get(name, 0) for name in shown}
@@ -228,6 +237,7 @@ class _Worker:
             was_ready_before = self._ready.is_set() or self._restarts > 0
             code = await self._run()
             self._past_queries, self._past_events = self.queries(), self.events()
+            self._past_latencies = self.latencies()
             self._report = {}
             if not self._ready.is_set() and not was_ready_before:
                 raise WorkerFailed(f"a DNS worker ended with code {code} before it was ready")

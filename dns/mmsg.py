@@ -14,6 +14,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from time import perf_counter_ns
 from typing import Any, Final, Literal, NamedTuple
 
 from .counters import Counters
@@ -132,6 +133,7 @@ class BatchedUdp:
         )
         if received <= 0:
             return 0  # nothing there, or an error of one earlier packet that poll will repeat
+        started_ns = perf_counter_ns()
         if not self._suspect_ports.isdisjoint(self._ports[:received].tolist()):
             self._silence_reflections(received)
         packets, chars, find = self._packets, self._chars, self._find
@@ -158,6 +160,7 @@ class BatchedUdp:
         self._reset(received)
         # The C loop of Counter.update costs a quarter of `counter[kind] += 1` per packet.
         self._counters.udp_fast.update(kinds)
+        self._counters.udp_latency.add(perf_counter_ns() - started_ns, received)
         return received
 
     def _silence_reflections(self, received: int) -> None:

@@ -159,7 +159,7 @@ class Responder:
         self, data: bytes, key: bytes, query: Query, answer: Answer, limit: int, cache: ReplyCache
     ) -> bytes:
         compiled = compile_reply(answer, query, limit, self._forwards)
-        kind = kind_of(query.qtype, compiled.rcode)
+        kind = kind_of(query.qtype, compiled.rcode, compiled.truncated)
         question_end = wire.HEADER_BYTES + len(query.question)
         if query.plain and answer.services:
             total = question_end + compiled.tail_bytes
@@ -169,8 +169,7 @@ class Responder:
         elif query.plain and answer.exists and cache is self.udp:
             tail = compiled.next_tail()
             self._denials.put(key, answer.exists, compiled.head, question_end, tail, kind)
-        self.counters.events["truncated"] += compiled.truncated
-        self._count(cache is self.tcp, query.qtype, compiled.rcode)
+        (self.counters.tcp_slow if cache is self.tcp else self.counters.udp_slow)[kind] += 1
         return b"".join((data[:2], compiled.head, query.question, compiled.next_tail()))
 
     def _unknown_key(self, data: bytes, query: Query, tcp: bool) -> bytes:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from .counters import QueryKind
+from .latency import Latencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,10 @@ class WorkerStats:
 class DnsStats:
     """All workers together. Counts only grow, also when a worker is replaced.
 
-    `events` are the keys of `counters.Counters.events`.
+    `events` are the keys of `counters.Counters.events`, and `truncated`.
     """
 
     workers: tuple[WorkerStats, ...]
     queries: Counter[QueryKind] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
+    latencies: Latencies = field(default_factory=Counter)

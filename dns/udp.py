@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from time import perf_counter_ns
 from typing import Final
 
 from .limiter import Limiter
@@ -39,6 +40,7 @@ class PlainUdp:
             if self._is_own(address, b""):
                 self._responder.counters.events["reflected"] += 1
                 continue
+            started_ns = perf_counter_ns()
             reply = self._responder.respond(data)
             if isinstance(reply, bytes):
                 if self._limiter is not None and not self._responder.vouched:
@@ -51,3 +53,4 @@ class PlainUdp:
                     self._responder.counters.events["unsent"] += 1
             elif reply is not None:
                 self._on_forward(reply, Client(address, []))
+            self._responder.counters.udp_latency.add(perf_counter_ns() - started_ns)

@@ -223,7 +223,8 @@ class Worker:
             "rss_bytes": child.rss_bytes(),
             "copy_age_s": self._freshness.age_s(time.monotonic()),
             "queries": [(*kind, count) for kind, count in counters.queries().items()],
-            "events": dict(counters.events),
+            "events": {**counters.events, "truncated": counters.truncated()},
+            "latencies": [(*key, count) for key, count in counters.latencies().items()],
         }
         if not self._unsent:  # else it is busy, and the next report says it all again
             self._unsent = msgpack.packb(report)
