@@ -142,8 +142,8 @@ def compaction_under_a_pause(scene: Scene) -> None:
     pids = paused.pids()
     paused.signal(signal.SIGSTOP, pids)
     scene.hold(*LONG_ENOUGH_S)
-    scene.oracle.read(other)
     revision = other.ask("GET", "/v1/status")[1]["index"]
+    scene.oracle.read(other)  # past what goes: clients go on writing
     other.etcdctl("compact", str(revision))
     paused.signal(signal.SIGCONT, pids)
 

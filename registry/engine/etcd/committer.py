@@ -31,6 +31,8 @@ SENT_S_MIN: Final = 1.0
 ELECTED_S_MAX: Final = 0.25
 """What is under way when a later election is heard of went to a leader that is gone, or is answered
 within this."""
+UNWRITABLE_S: Final = 10.0
+"""How long a refusal is shown: who asks whether this node is ready sends no write to find out."""
 RETRY_S: Final = 0.05
 """Between two attempts of what certainly has not been applied."""
 SHOWN_S_MAX: Final = 1.0
@@ -59,7 +61,7 @@ class _Waiting(Call):
 
 
 class Committer:
-    """`unwritable` says why etcd takes no writes, and is "" when it took the last one."""
+    """Owns the queue of calls, and the one task that sends them."""
 
     def __init__(
         self, connection: Connection, layout: Layout, feed: Feed, operations_max: int
@@ -77,7 +79,8 @@ class Committer:
         self._showing: set[asyncio.Task[None]] = set()
         self._closing = False
         self._reached_at = self._loop.time()
-        self.unwritable = ""
+        self._unwritable = ""
+        self._unwritable_until = 0.0
         connection.on_term.append(self._elected)
 
     def commit(
@@ -102,6 +105,11 @@ class Committer:
         if self._sending is None:
             self._sending = asyncio.create_task(self._send(), name="etcd-commit")
         return answer
+
+    @property
+    def unwritable(self) -> str:
+        """Why etcd has refused the last write for what it is, "" when it has not."""
+        return self._unwritable if self._loop.time() < self._unwritable_until else ""
 
     async def _send(self) -> None:
         try:
@@ -156,11 +164,12 @@ class Committer:
                     raise
                 await asyncio.sleep(RETRY_S)
             except Unwritable as error:
-                self.unwritable = str(error)
+                self._unwritable = str(error)
+                self._unwritable_until = self._loop.time() + UNWRITABLE_S
                 raise
             else:
                 self._reached_at = self._loop.time()
-                self.unwritable = ""
+                self._unwritable = ""
                 return response
 
     async def _once(self, request: Any, timeout_s: float) -> Any:

@@ -70,6 +70,7 @@ class Confirmer:
                 _check_grown(delivered, position)
                 await self._feed.reach(position.board)
         except TimeoutError:
+            self._feed.follow_anew()
             self._say("no majority of etcd answers in time")
             raise Refused(self.reason) from None
         except EngineError as error:

@@ -19,7 +19,7 @@ from aetcd.rpc import (
 )
 from grpc import aio
 
-from ..seam import CannotStart, EngineError, Refused
+from ..seam import CannotStart, OutcomeUnknown, Refused
 from .errors import NotReached, TokenRejected, read_error
 from .settings import EtcdSettings, dial_target
 
@@ -134,14 +134,14 @@ class Connection:
             return await self.call_at(self.endpoint, pick, request, timeout_s)
 
     async def call_any(self, pick: Callable[[Endpoint], Method], request: object) -> Any:
-        """`call` for what only reads: asks each endpoint in turn until one answers."""
+        """`call` for what only reads: asks each endpoint in turn until one says something."""
         left = len(self._endpoints)
         while True:
             left -= 1
             endpoint = self.endpoint
             try:
                 return await self.call(pick, request)
-            except EngineError:
+            except (NotReached, OutcomeUnknown):
                 self.move_on(endpoint)
                 if left <= 0:
                     raise

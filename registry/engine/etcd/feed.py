@@ -70,7 +70,7 @@ class Feed:
         self._expired_at = ABSENT
         self.history = History(start.board)
         self.seen = start.board
-        connection.on_move.append(self._move)
+        connection.on_move.append(self.follow_anew)
 
     def reflected(self, position: Position) -> None:
         """Nothing up to `position` is missing: after a break there is no need to ask for it."""
@@ -101,10 +101,11 @@ class Feed:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                # Only the stream was cancelled, by `_move`.
+                # Only the stream was cancelled, by `follow_anew`.
             await asyncio.sleep(RECONNECT_S)
 
-    def _move(self) -> None:
+    def follow_anew(self) -> None:
+        """At the endpoint that is in use now, or because nothing comes."""
         if self._stream is not None:
             self._stream.cancel()
 
