@@ -35,6 +35,7 @@ class Board:
                 *("--data-dir", str(self.data_dir)),
                 *("--http", f"{HOST}:{self.http_port}"),
                 *("--dns", f"{HOST}:{self.dns_port}"),
+                *("--dns-outlive", "no"),  # nothing is left of a node that a benchmark kills
                 *("--name", name),
                 *flags,
             ],

@@ -20,9 +20,9 @@ LOGGED_MAX: Final = 20
 """Networks named in that time: a flood from forged addresses must not become a flood of lines."""
 
 CLASSES: Final = tuple(
-    {wire.NOERROR: ANSWERS, wire.NXDOMAIN: DENIALS}.get(rcode, ERRORS) for rcode in range(16)
+    {wire.NOERROR: ANSWERS, wire.NXDOMAIN: DENIALS}.get(byte & 0xF, ERRORS) for byte in range(256)
 )
-"""What a response counts as, by rcode."""
+"""What a response counts as, by the byte of its header that holds the rcode."""
 
 _COUNTS: Final = struct.Struct("!3H")
 _TYPE_AND_SIZE: Final = struct.Struct("!H6xH")
@@ -74,7 +74,7 @@ class Limiter:
     def limit(self, reply: bytes, address: Sequence[Any]) -> bytes:
         """What to send to a socket address: the reply, a shorter one, or nothing at all."""
         network = network_of(_packed(address))
-        verdict = self.judge(network, CLASSES[reply[3] & 0xF], self.clock())
+        verdict = self.judge(network, CLASSES[reply[3]], self.clock())
         return reply if verdict == PASS else self.carry_out(verdict, reply, network)
 
     def carry_out(self, verdict: int, reply: bytes, network: bytes) -> bytes:

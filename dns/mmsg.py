@@ -174,23 +174,24 @@ class BatchedUdp:
     def _limit(self, limiter: Limiter, sizes: list[int]) -> None:
         """Shorten or silence what a client's network gets too much of."""
         now_s = limiter.clock()
-        for at, size in enumerate(sizes):
-            if size and at not in self._vouched:
-                base = self._bases[at]
-                network = self._network(at)
-                verdict = limiter.judge(network, CLASSES[self._packets[base + 3] & 0xF], now_s)
-                if verdict != PASS:
-                    reply = limiter.carry_out(verdict, self._chars[base : base + size], network)
-                    self._packets[base : base + len(reply)] = reply
-                    sizes[at] = len(reply)
+        judge, packets = limiter.judge, self._packets
+        asking = zip(sizes, self._bases, self._networks(len(sizes)), strict=False)
+        for at, (size, base, network) in enumerate(asking):
+            if not size or at in self._vouched:
+                continue
+            verdict = judge(network, CLASSES[packets[base + 3]], now_s)
+            if verdict != PASS:
+                reply = limiter.carry_out(verdict, self._chars[base : base + size], network)
+                packets[base : base + len(reply)] = reply
+                sizes[at] = len(reply)
         self._vouched.clear()
 
-    def _network(self, at: int) -> bytes:
-        start = at * _ADDRESS_BYTES
+    def _networks(self, received: int) -> list[bytes]:
+        names: bytes = self._names[: received * _ADDRESS_BYTES]
         if self._family == socket.AF_INET:
-            network: bytes = self._names[start + 4 : start + 7]
-            return network
-        return network_of(self._names[start + 8 : start + 24])
+            return [names[at : at + 3] for at in range(4, len(names), _ADDRESS_BYTES)]
+        starts = range(8, len(names), _ADDRESS_BYTES)
+        return [network_of(names[at : at + 16]) for at in starts]
 
     def _slow(self, base: int, size: int) -> int:
         reply = self._respond(self._chars[base : base + size])
