@@ -111,7 +111,7 @@ class Answers:
         authority = self._negative_soa_at(zone, offset)
         if not found.exists:
             # Not remembered by name: there is no end of names that do not exist.
-            exists = _exists_beside(store, asked, below)
+            exists = None if self._zones.is_split(zone) else _exists_beside(store, asked, below)
             return Answer(wire.NXDOMAIN, authority=authority, exists=exists)
         return Answer(wire.NOERROR, authority=authority, services=_origin(asked))
 
@@ -255,13 +255,26 @@ def _exists_beside(store: Store, asked: Asked, below: Labels) -> Exists | None:
         if asked.tag is None:
             return partial(_may_be_service, store, namespace_of(asked.service))
         return partial(_may_be_tag, store, asked.service)
+    if isinstance(asked, OneInstance):
+        return partial(_may_be_instance, store, asked.service)
     if isinstance(asked, Nothing) and len(below) == 1:
         return may_be_kind
+    if isinstance(asked, Nothing) and not may_be_kind(below[-1]):
+        return _never
     return None
 
 
 def _may_be_service(store: Store, namespace: bytes, label: bytes) -> bool:
     return label[:1] == b"_" or store.has_service(service_key(namespace, label))
+
+
+def _may_be_instance(store: Store, service: bytes, label: bytes) -> bool:
+    return store.one(service, label) is not None
+
+
+def _never(_label: bytes) -> bool:
+    """Below what means nothing, nothing means anything."""
+    return False
 
 
 def _may_be_tag(store: Store, service: bytes, label: bytes) -> bool:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from . import codec, wire
 from .names import Labels, NamedPort
-from .record import HOST, IPV6, Record, ipv4_of, text_strings, unpack_record
+from .record import HOST, IPV6, Record, ipv4_of, is_host, text_strings, unpack_record
 
 _SRV_FIXED: Final = struct.Struct("!HHIHHHH")
 _SRV_TARGET_AT: Final = 18
@@ -146,9 +146,9 @@ def named_port(record: Record, asked: NamedPort) -> int:
 
 
 def _host_of(record: bytes) -> Labels | None:
-    one = unpack_record(record)
-    if one.kind != HOST:
+    if not is_host(record):
         return None
+    one = unpack_record(record)
     labels = []
     at = 0
     while length := one.address[at]:

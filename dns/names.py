@@ -96,6 +96,11 @@ class Zones:
     def __init__(self, zones: Iterable[Labels]) -> None:
         self._zones = frozenset(zones)
         self._lengths = sorted({len(zone) for zone in self._zones}, reverse=True)
+        self._split = {one[-n:] for one in self._zones for n in self._lengths if n < len(one)}
+
+    def is_split(self, zone: Labels) -> bool:
+        """Whether names below the zone may be those of another one."""
+        return zone in self._split
 
     def cut(self, labels: Labels) -> tuple[Labels, Labels] | None:
         """The labels below the zone, and the zone; None for a name outside of all."""

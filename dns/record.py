@@ -72,6 +72,11 @@ def is_handed_out(record: bytes) -> bool:
     return not record[record[0] + 1] & WITHHELD
 
 
+def is_host(record: bytes) -> bool:
+    """Whether the address of a handed-out instance is a name, without taking the rest apart."""
+    return record[record[0] + 1] == HOST
+
+
 def ipv4_of(record: bytes) -> bytes | None:
     """The address of a handed-out IPv4 instance, without taking the rest apart."""
     start = record[0] + 1

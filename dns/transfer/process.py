@@ -135,6 +135,7 @@ class TransferProcess:
 
     def _rest(self) -> None:
         self._settles = False
+        self._tell()  # who asked meanwhile has settled what the others have not heard of
         self._take_feed(b"")
 
     def _tell(self) -> None:

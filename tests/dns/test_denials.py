@@ -7,10 +7,24 @@ from callboard.dns.denials import SHAPES_MAX, Denials
 from hypothesis import given
 from hypothesis import strategies as st
 
-LABELS = ("web", "WEB", "nope", "v2", "gone", "service", "instance", "ns", "_tcp", "_x", "default")
+LABELS = (
+    "web",
+    "WEB",
+    "nope",
+    "v2",
+    "gone",
+    "service",
+    "instance",
+    "ns",
+    "_tcp",
+    "_x",
+    "default",
+    "a",
+)
 PLACES = (
     "{}.service", "{}", "{}.web.service", "{}.nope.service", "{}.service.prod.ns", "{}.ns",
     "{}.web.service.prod.ns", r"{}\.prod.service", "x.{}.service",
+    "{}.web.instance", "{}.nope.instance", "{}.www", "{}.x.www", "{}.instance.prod.ns",
 )  # fmt: skip
 SERVICES = ("web", "nope", "v2")
 NAMESPACES = ("default", "prod")
@@ -73,3 +87,11 @@ def test_invented_shapes_are_bounded():
 @pytest.mark.parametrize("size", range(14))
 def test_a_packet_that_ends_early_is_no_key(size):
     assert Denials().find(b"\x05" * size, b"") is None
+
+
+def test_a_zone_within_a_zone_is_not_denied(make_board):
+    board = make_board(zones=("callboard.internal", "inner.callboard.internal"))
+    for _ in range(2):
+        assert board.shape("other") == "NXDOMAIN AA 0/1/0"
+        assert board.shape("inner") == "NOERROR AA 0/1/0"
+        assert board.shape("inner", "SOA") == "NOERROR AA 1/0/0"

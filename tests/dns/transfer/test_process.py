@@ -226,6 +226,38 @@ async def test_changes_are_notified_at_most_once_a_second_until_heard(web, start
         assert await heard() == web.index, "not heard, hence said again"
 
 
+@pytest.mark.foreign("kdig")
+async def test_what_one_secondary_has_asked_for_the_others_still_hear_of(web, start, make_instance):
+    """A request settles the changes so far before their second is over."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as secondary:
+        secondary.bind(("127.0.0.1", 0))
+        secondary.setblocking(False)
+        loop = asyncio.get_running_loop()
+        port = secondary.getsockname()[1]
+        front = await start("127.0.0.1", notify=(f"127.0.0.1:{port}",))
+
+        async def heard(serial):
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    data, sender = await loop.sock_recvfrom(secondary, 4096)
+                    notice = dns.message.from_wire(data)
+                    reply = dns.message.make_response(notice).to_wire()
+                    await loop.sock_sendto(secondary, reply, sender)
+                    if notice.answer[0][0].serial == serial:
+                        return
+
+        await heard(web.index)
+        web.put(make_instance(id="first"))
+        await heard(web.index)
+        web.put(make_instance(id="second"))
+
+        async def has_it():
+            return f" {web.index} 3600" in await kdig(front, "callboard.internal", "AXFR")
+
+        await eventually(has_it)
+        await heard(web.index)
+
+
 @pytest.mark.parametrize(
     ("grant", "keys", "says"),
     [
