@@ -29,6 +29,7 @@ class TokenRejected(Refused):
 
 _AWAY: Final = "etcd at {at} cannot be reached"
 _SAYS: Final = "etcd at {at}: {details}"
+_TOO_LARGE: Final = "the write is larger than etcd takes (--max-request-bytes)"
 
 _KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
     # The call never left this process.
@@ -58,9 +59,9 @@ _KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
         "etcd denies this user the keys under the prefix: grant it readwrite",
     ),
     ("unhealthy cluster", Unsettled, "not all members are there, or some have only just come"),
-    ("request is too large", Refused, "the write is larger than etcd takes (--max-request-bytes)"),
+    ("request is too large", Refused, _TOO_LARGE),
     # Go's server looks at the length before it reads the message.
-    ("grpc: received message larger than max", Refused, _SAYS),
+    ("grpc: received message larger than max", Refused, _TOO_LARGE),
     ("etcdserver: ", Refused, _SAYS),
     ("auth: ", Refused, _SAYS),
 )

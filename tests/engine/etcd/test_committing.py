@@ -3,7 +3,16 @@
 import asyncio
 
 import pytest
-from callboard.registry.engine import ABSENT, Conflict, Delete, Done, Put, Superseded
+from callboard.registry.engine import (
+    ABSENT,
+    Conflict,
+    Delete,
+    Done,
+    OutcomeUnknown,
+    Put,
+    Refused,
+    Superseded,
+)
 
 pytestmark = pytest.mark.foreign("etcd", "etcdctl")
 
@@ -39,6 +48,22 @@ async def test_a_call_larger_than_a_transaction_is_applied_in_order(etcd, open_b
     revisions = [result.revision for result in results]
     assert revisions == sorted(revisions)
     assert len(set(revisions)) == 8
+
+
+async def test_a_call_that_is_refused_in_its_midst_does_not_claim_that_nothing_was_done(
+    etcd, open_board, prefix
+):
+    engine = await open_board(etcd, prefix=prefix)
+    large = Put(b"large", bytes(2 * 1024 * 1024))
+    with pytest.raises(Refused, match="max-request-bytes"):
+        await engine.commit([large, Put(b"never", b"")])
+    with pytest.raises(OutcomeUnknown, match="a part of the call"):
+        await engine.commit([Put(b"a", b""), large, Put(b"never", b"")])
+    [done] = await engine.commit([Put(b"b", b"")])
+    told = await anext(engine.watch(0))
+    assert [change.key for change in told] == [b"a", b"b"]
+    assert engine.status().writable
+    assert engine.status().revision == done.revision
 
 
 async def test_both_boards_of_one_etcd_see_only_their_own(etcd, open_board, prefix):
