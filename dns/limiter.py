@@ -77,6 +77,16 @@ class Limiter:
         verdict = self.judge(network, CLASSES[reply[3]], self.clock())
         return reply if verdict == PASS else self.carry_out(verdict, reply, network)
 
+    def admits(self, address: Sequence[Any]) -> bool:
+        """Whether to hand on what another process will reply to: like an error, it cannot be
+        slipped."""
+        network = network_of(_packed(address))
+        if self.judge(network, ERRORS, self.clock()) == PASS:
+            return True
+        self._note(network)
+        self._events["rrl_dropped" if self._enforced else "rrl_logged"] += 1
+        return not self._enforced
+
     def carry_out(self, verdict: int, reply: bytes, network: bytes) -> bytes:
         """What is sent in place of a reply that was judged DROP or SLIP."""
         self._note(network)

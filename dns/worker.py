@@ -191,6 +191,8 @@ class Worker:
 
     def _forward_udp(self, question: Forward | HandedOver, client: Client) -> None:
         if isinstance(question, HandedOver):
+            if self._limiter is not None and not self._limiter.admits(client.address):
+                return
             if not (self._hand_over and self._hand_over.packet(question.packet, client)):
                 self._responder.counters.events["unsent"] += 1
             return

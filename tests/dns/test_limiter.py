@@ -115,6 +115,16 @@ def test_log_only_sends_everything_and_says_so_once(flood, board, caplog):
     assert "127.0.0.0/24" in record.message
 
 
+@pytest.mark.parametrize("enforced", [True, False])
+def test_what_others_reply_to_is_limited_before_it_is_handed_on(board, enforced):
+    limiter = a_limiter(board, Clock(), enforced=enforced)
+    admitted = [limiter.admits(("192.0.2.1", 53)) for _ in range(RATE + 10)]
+    assert admitted == [True] * RATE + [not enforced] * 10
+    assert limiter.admits(("198.51.100.1", 53))
+    counted = board.responder.counters.events["rrl_dropped" if enforced else "rrl_logged"]
+    assert counted == 10
+
+
 def test_the_log_is_no_target_for_a_flood(board, caplog):
     clock = Clock()
     limiter = a_limiter(board, clock)
