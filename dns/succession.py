@@ -54,6 +54,14 @@ class Offer:
         self._heir: socket.socket | None = None
         loop.register(self._listener.fileno(), self._accept)
 
+    def close(self) -> None:
+        """Withdraw it: the name is free for the next node's workers."""
+        for one in (self._listener, self._heir):
+            if one is not None:
+                self._loop.unregister(one.fileno())
+                one.close()
+        self._heir = None
+
     def _accept(self, _events: int) -> None:
         with suppress(OSError):
             heir, _ = self._listener.accept()

@@ -150,7 +150,9 @@ class Worker:
         if not shared:
             self._serve_udp(BATCHES_MAX)  # what waits there, nobody else would read
             self._udp.close()
+        assert self._offer is not None, "nobody takes over what was not offered"
         assert self._tcp_server is not None, "offered before it served"
+        self._offer.close()
         Leaving(self._loop, self._tcp_server, self._forwarder)
 
     def _judge_age(self) -> None:
