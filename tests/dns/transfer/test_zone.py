@@ -7,7 +7,7 @@ import dns.rdatatype
 import pytest
 from callboard.dns import instances
 from callboard.registry.instance import Port, Status
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 ZONE = "callboard.internal"
@@ -77,7 +77,18 @@ def answers(board, owner):
     return found
 
 
+def one_of_everything():
+    fields = {"service": "web", "namespace": "default", "port": 80, "status": Status.PASSING}
+    fields |= {"tags": ("v2", "_x", "tcp"), "meta": {"k": "x", "v=": "y" * 300}}
+    fields |= {"ports": {"metrics": Port(1, "tcp")}, "protocol": "Grpc"}
+    addresses = zip(IDS, ADDRESSES[1:4], strict=True)
+    several = [fields | {"id": one, "address": address} for one, address in addresses]
+    lone = fields | {"service": "db", "namespace": "prod", "id": "a", "address": "db.example"}
+    return [*several, lone, lone | {"service": "Ns", "tags": (), "port": None, "meta": {}}]
+
+
 @settings(max_examples=10, deadline=None)
+@example(instances=one_of_everything())
 @given(instances=st.lists(INSTANCES, max_size=6))
 def test_a_zone_holds_what_is_answered(make_board, make_instance, transfer_board, instances):
     board, source = make_board(), transfer_board()
