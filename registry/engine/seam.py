@@ -161,7 +161,11 @@ class Engine(Protocol):
         ...
 
     async def load(self) -> tuple[int, AsyncIterator[Sequence[Pair]]]:
-        """The revision of a consistent copy, and its pairs in pages. Raises `CannotStart`."""
+        """The revision of a consistent copy, and its pairs in pages.
+
+        Raises `CannotStart` or `Refused`; the pages raise them, too, and `Compacted` when the
+        engine no longer has what they are of. Then forget the pages that came, and load again.
+        """
         ...
 
     def watch(self, from_revision: int) -> AsyncIterator[Sequence[Change]]:
@@ -169,7 +173,7 @@ class Engine(Protocol):
         ...
 
     async def confirm(self) -> int:
-        """A revision that is no older than this call, agreed by a majority."""
+        """A revision that is no older than this call, agreed by a majority. Raises `Refused`."""
         ...
 
     async def campaign(self, name: str, address: str = "") -> Guard:
