@@ -172,9 +172,10 @@ def test_a_node_that_is_stopped_leaves_nobody_behind(start_at):
 def test_a_worker_without_a_node_leaves_when_it_is_told(start_at):
     node = start_at()
     register(node)
+    wait_for(lambda: addresses(node.dns_port) == ["10.0.0.5"])
     (worker,) = workers(node.process.pid)
     node.stop(signal.SIGKILL)
-    wait_for(lambda: addresses(node.dns_port) == ["10.0.0.5"])
+    assert addresses(node.dns_port) == ["10.0.0.5"]
     os.kill(worker, signal.SIGTERM)
     wait_for(lambda: not workers(node.process.pid))
 
