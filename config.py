@@ -40,6 +40,7 @@ class ServeConfig:
     zones: tuple[str, ...]
     """Lower case, without the dot at the end."""
     dns_ttl_s: int
+    srv_weight_scale: int
     dns_workers: int
     dns_max_stale_s: float
     """Infinite for no limit."""

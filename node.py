@@ -105,6 +105,7 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
         port=config.dns.port,
         zones=config.zones,
         ttl_s=config.dns_ttl_s,
+        weight_scale=config.srv_weight_scale,
         workers=config.dns_workers,
         outlives=config.dns_outlive,
         max_stale_s=config.dns_max_stale_s,

@@ -23,6 +23,9 @@ DNS_WORKERS_MAX: Final = 64
 DNS_TTL_S_MAX: Final = 86_400
 """A day: answers that stale are of no use to anybody who looks a service up."""
 
+SRV_WEIGHT_SCALE_MAX: Final = 65_535
+"""All that an SRV weight has room for (RFC 2782)."""
+
 DNS_MAX_STALE_S_MIN: Final = 5
 """The registry process says once a second how old its board is; it may be busy for some."""
 
@@ -182,6 +185,14 @@ SETTINGS: Final = (
         "How long resolvers may keep an answer.",
         _dns_ttl_s,
         field="dns_ttl_s",
+        numeric=True,
+    ),
+    Setting(
+        "srv-weight-scale",
+        "N",
+        "1",
+        "SRV weights are those registered times this; 256 for HAProxy.",
+        _whole_number("times", 1, SRV_WEIGHT_SCALE_MAX),
         numeric=True,
     ),
     Setting(

@@ -23,13 +23,14 @@ class DnsConfig:
     addresses when that is a wildcard. A copy of the board that is older than `max_stale_s`,
     which may be infinite, is not told any more. With `outlives`, workers go on when the process
     is killed, and the next front at the same address takes over from them; not with port 0,
-    where there is no same address.
+    where there is no same address. SRV weights are those registered times `weight_scale`.
     """
 
     host: str = "127.0.0.1"
     port: int = 8600
     zones: tuple[str, ...] = ("callboard.internal",)
     ttl_s: int = 5
+    weight_scale: int = 1
     workers: int = 1
     forward: tuple[str, int] | None = None
     ns_addresses: tuple[str, ...] = ()

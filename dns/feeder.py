@@ -7,8 +7,10 @@ is sent again before the END, so that no state older than another is ever answer
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final
 
+from ..registry.instance import Instance
 from ..registry.registry import Registry
 from ..registry.views import Event, Listed, ServicesTopic
 from ..registry.watches import Ended, Lagged, Subscription
@@ -26,18 +28,21 @@ alone is sent at once, and none waits longer than this."""
 Send = Callable[[bytes], Awaitable[None]]
 """Several tasks call it: it must send one message after the other."""
 
+Pack = Callable[[Instance], bytes]
+
 _MS: Final = 1000
 _EVERYTHING: Final = ServicesTopic(None)
 
 
-async def feed(registry: Registry, send: Send) -> None:
+async def feed(registry: Registry, send: Send, weight_scale: int = 1) -> None:
     """Run until cancelled, or until `send` raises; it is waited for, which is the backpressure."""
+    pack = partial(pack_record, weight_scale=weight_scale)
     while True:
         with registry.subscribe(_EVERYTHING) as subscription:
             try:
-                await _snapshot(registry, subscription, send)
+                await _snapshot(registry, subscription, send, pack)
                 while True:
-                    await _send_events(await subscription.next(), send)
+                    await _send_events(await subscription.next(), send, pack)
                     await asyncio.sleep(GATHER_S)
             except Lagged:
                 continue  # the worker was slower than the changes: it gets a fresh copy
@@ -53,10 +58,10 @@ async def beat(registry: Registry, send: Send) -> None:
         await asyncio.sleep(HEARTBEAT_S)
 
 
-async def _snapshot(registry: Registry, subscription: Subscription, send: Send) -> None:
+async def _snapshot(registry: Registry, subscription: Subscription, send: Send, pack: Pack) -> None:
     index = registry.index
     await send(pack_message(FeedKind.BEGIN))
-    async for items in _pages(registry.listing(_EVERYTHING)):
+    async for items in _pages(registry.listing(_EVERYTHING), pack):
         await send(pack_message(FeedKind.CHANGES, 0, items))
     meanwhile = asyncio.ensure_future(subscription.next())
     try:
@@ -64,22 +69,22 @@ async def _snapshot(registry: Registry, subscription: Subscription, send: Send) 
         while meanwhile.done():
             events = meanwhile.result()
             meanwhile = asyncio.ensure_future(subscription.next())
-            await _send_events(events, send)
+            await _send_events(events, send, pack)
             index = events[-1].index
             await asyncio.sleep(0)
         await send(pack_message(FeedKind.END, index))
-        await _send_events(await meanwhile, send)
+        await _send_events(await meanwhile, send, pack)
     finally:
         meanwhile.cancel()
 
 
-async def _pages(listing: Iterable[list[Listed]]) -> AsyncIterator[list[bytes]]:
+async def _pages(listing: Iterable[list[Listed]], pack: Pack) -> AsyncIterator[list[bytes]]:
     items: list[bytes] = []
     for listed in listing:
         for one in listed:
             instance = one.instance
             items.append(key_of(instance.namespace, instance.service))
-            items.append(pack_record(instance))
+            items.append(pack(instance))
         if len(items) >= 2 * PAGE_RECORDS:
             yield items
             items = []
@@ -88,12 +93,12 @@ async def _pages(listing: Iterable[list[Listed]]) -> AsyncIterator[list[bytes]]:
         yield items
 
 
-async def _send_events(events: list[Event], send: Send) -> None:
+async def _send_events(events: list[Event], send: Send, pack: Pack) -> None:
     for start in range(0, len(events), PAGE_RECORDS):
         page = events[start : start + PAGE_RECORDS]
         items: list[bytes] = []
         for event in page:
             items.append(key_of(event.name.namespace, event.name.service))
             listed = event.listed
-            items.append(pack_record(listed.instance) if listed else id_prefix(event.name.id))
+            items.append(pack(listed.instance) if listed else id_prefix(event.name.id))
         await send(pack_message(FeedKind.CHANGES, page[-1].index, items))

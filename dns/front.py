@@ -77,11 +77,8 @@ class DnsFront:
         settings = self._settings(self._sockets)
         handed = self._place_transfers(self._sockets, keys)
         self._workers = [
-            _Worker(
-                self._registry,
-                "worker",
-                settings._replace(number=number),
-                (udp, self._sockets.tcp, handed),
+            self._worker(
+                "worker", settings._replace(number=number), (udp, self._sockets.tcp, handed)
             )
             for number, udp in enumerate(self._sockets.udp)
         ]
@@ -153,10 +150,16 @@ class DnsFront:
             keys=list(keys.values()),
         )
         ours, theirs = self._pair = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        self._transfers = _Worker(
-            self._registry, "transfer.process", settings, (theirs, sockets.udp[0])
-        )
+        self._transfers = self._worker("transfer.process", settings, (theirs, sockets.udp[0]))
         return ours
+
+    def _worker(
+        self,
+        module: str,
+        settings: WorkerSettings | TransferSettings,
+        sockets: Sequence[socket.socket | None],
+    ) -> "_Worker":
+        return _Worker(self._registry, module, settings, sockets, self._config.weight_scale)
 
     def _settings(self, sockets: DnsSockets) -> WorkerSettings:
         return WorkerSettings(
@@ -181,12 +184,14 @@ class _Worker:
         module: str,
         settings: WorkerSettings | TransferSettings,
         sockets: Sequence[socket.socket | None],
+        weight_scale: int,
     ) -> None:
         """`module` is run with the descriptors of its feed and of `sockets` (None: -1)."""
         self._registry = registry
         self._module = module
         self._settings = settings
         self._given = sockets
+        self._weight_scale = weight_scale
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._pid = 0
@@ -295,7 +300,7 @@ class _Worker:
         await send(pack_message(FeedKind.SETTINGS, 0, self._settings))
         beating = asyncio.create_task(beat(self._registry, send))
         try:
-            await feed(self._registry, send)
+            await feed(self._registry, send, self._weight_scale)
             await beating
         finally:
             beating.cancel()

@@ -26,15 +26,16 @@ def id_prefix(instance_id: str) -> bytes:
     return bytes((len(folded),)) + folded
 
 
-def pack_record(instance: Instance) -> bytes:
-    """Never raises: what DNS cannot express is left out."""
+def pack_record(instance: Instance, weight_scale: int = 1) -> bytes:
+    """Never raises: what DNS cannot express is left out. SRV weights are `weight_scale` times
+    those registered, as far as 16 bits go."""
     kind, address = _pack_address(instance.address)
     if instance.status not in HANDED_OUT:
         kind |= WITHHELD
     fixed = FIXED.pack(
         kind,
         _clamped(instance.priority),
-        _clamped(instance.weight),
+        _clamped(instance.weight * weight_scale),
         _clamped(instance.port or 0),
     )
     return id_prefix(instance.id) + fixed + address + _pack_extras(instance)

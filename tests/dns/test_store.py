@@ -111,3 +111,11 @@ def agree(store, model):
         assert sorted(shown) == sorted(filter(is_handed_out, tagged))
         for instance_id in IDS:
             assert store.one(key, instance_id.encode()) == held.get(instance_id)
+
+
+def test_weights_are_scaled_as_far_as_sixteen_bits_go(make_instance):
+    def weight(registered, scale):
+        return unpack_record(pack_record(make_instance(weight=registered), scale)).weight
+
+    assert [weight(1, 1), weight(0, 256), weight(10, 256)] == [1, 0, 2560]
+    assert [weight(255, 256), weight(256, 256), weight(65535, 65535)] == [65280, 65535, 65535]
