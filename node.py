@@ -76,6 +76,7 @@ async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event
     api.metrics.add(lambda: dns_metrics(dns.stats()))
     stack.push_async_callback(api.close)
     await api.start()
+    dns.succeed()
     certificates = [part for part in (http_tls, peer_tls) if part is not None]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_all, certificates)
     _say_ready("https" if http_tls else "http", api, dns)

@@ -87,6 +87,9 @@ class DnsFront:
         except BaseException:
             await self.close()
             raise
+
+    def succeed(self) -> None:
+        """All of the node answers: workers of one that was killed, if there are any, leave."""
         if self._inheritance is not None:
             self._inheritance.dismiss(len(self._workers))
 

@@ -169,6 +169,24 @@ def test_a_node_that_is_stopped_leaves_nobody_behind(start_at):
     assert workers(pid) == []
 
 
+def test_a_node_that_fails_to_start_leaves_them_at_work(start_at, ports):
+    node = start_at()
+    register(node)
+    wait_for(lambda: addresses(node.dns_port) == ["10.0.0.5"])
+    (worker,) = workers(node.process.pid)
+    node.stop(signal.SIGKILL)
+    with (
+        socket.create_server(("127.0.0.1", ports[0])),
+        pytest.raises(AssertionError, match="HTTP cannot listen"),
+    ):
+        start_at()
+    for _ in range(20):
+        assert addresses(node.dns_port) == ["10.0.0.5"]
+    assert workers(node.process.pid) == [worker]
+    assert start_at().stop() == 0
+    wait_for(lambda: not workers(node.process.pid))
+
+
 def test_a_worker_without_a_node_leaves_when_it_is_told(start_at):
     node = start_at()
     register(node)
