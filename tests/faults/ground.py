@@ -3,6 +3,9 @@
 Nothing of it touches the machine's own network: the bridge, all addresses and all rules live in
 namespaces named after this process, and go with them. Clients stand in a namespace beside the
 nodes', so that what is cut between nodes is never cut from the clients.
+
+Where namespaces are not permitted, each node has an address on the loopback of its own: processes
+can be harmed there, the network between them cannot.
 """
 
 import contextlib
@@ -12,7 +15,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 PREFIX = "cbf"
 NETNS = Path("/var/run/netns")
@@ -20,12 +23,84 @@ _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class NotPermitted(Exception):
-    """This machine does not let us make namespaces; says why."""
+class Impossible(Exception):
+    """This machine, or this way of running the cluster, cannot have that fault; says why."""
 
 
-class Ground:
-    """`hosts` are the nodes' names. Use `laid()`, which takes everything away again."""
+class Ground(Protocol):
+    """`hosts` are the nodes' names."""
+
+    hosts: list[str]
+
+    def address(self, host: str) -> str: ...
+
+    def next_address(self) -> str:
+        """Of the host that is added next."""
+        ...
+
+    def inside(self, host: str) -> list[str]:
+        """What to put before a command that is to run there."""
+        ...
+
+    def add(self, host: str) -> None:
+        """One more node's place."""
+        ...
+
+    def rules(self, host: str, *arguments: str) -> None:
+        """`iptables` at a node. Raises `Impossible`, as all that changes the network does."""
+        ...
+
+    def deafen(self, host: str, others: Sequence[str], *match: str) -> None:
+        """`host` receives nothing from `others` any more, or of it what `match` says."""
+        ...
+
+    def cut(self, one_side: Sequence[str], other_side: Sequence[str]) -> None:
+        """Nothing passes between them, in either direction."""
+        ...
+
+    def heal(self) -> None: ...
+
+    def stand_with_clients(self) -> None:
+        """Sockets that this thread makes from now on are the clients'."""
+        ...
+
+    def standing_with_clients(self) -> contextlib.AbstractContextManager[None]: ...
+
+
+class Loopback:
+    """No namespaces: an address for each node, and no faults of the network."""
+
+    def __init__(self, hosts: Sequence[str], reason: str) -> None:
+        self.hosts = list(hosts)
+        self._reason = reason
+
+    def address(self, host: str) -> str:
+        pid = os.getpid()
+        return f"127.{1 + pid % 250}.{pid // 250 % 250}.{11 + self.hosts.index(host)}"
+
+    def next_address(self) -> str:
+        return _following(self.address(self.hosts[-1]))
+
+    def inside(self, host: str) -> list[str]:
+        return []
+
+    def add(self, host: str) -> None:
+        self.hosts.append(host)
+
+    def rules(self, *_: object) -> None:
+        raise Impossible(self._reason)
+
+    deafen = cut = heal = rules
+
+    def stand_with_clients(self) -> None:
+        """Everything is on one network."""
+
+    def standing_with_clients(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+class Namespaces:
+    """Use `laid()`, which takes everything away again."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self.hosts = list(hosts)
@@ -39,8 +114,10 @@ class Ground:
     def address(self, host: str) -> str:
         return f"10.77.0.{11 + self.hosts.index(host)}"
 
+    def next_address(self) -> str:
+        return _following(self.address(self.hosts[-1]))
+
     def inside(self, host: str) -> list[str]:
-        """What to put before a command that is to run there."""
         return ["nsenter", f"--net={NETNS / self._named(host)}", "--"]
 
     def lay(self) -> None:
@@ -52,7 +129,6 @@ class Ground:
         self._join(self.clients, "10.77.0.10", "clients")
 
     def add(self, host: str) -> None:
-        """One more node's place."""
         self.hosts.append(host)
         self._join(self._named(host), self.address(host), host)
 
@@ -76,16 +152,13 @@ class Ground:
         _run("nsenter", f"--net={NETNS / self._switch}", "--", *command)
 
     def rules(self, host: str, *arguments: str) -> None:
-        """`iptables` in a node's namespace."""
         _run(*self.inside(host), "iptables", "-w", *arguments)
 
     def deafen(self, host: str, others: Sequence[str], *match: str) -> None:
-        """`host` receives nothing from `others` any more, or of it what `match` says."""
         for other in others:
             self.rules(host, "-A", "INPUT", "-s", self.address(other), *match, "-j", "DROP")
 
     def cut(self, one_side: Sequence[str], other_side: Sequence[str]) -> None:
-        """Nothing passes between them, in either direction."""
         for host in one_side:
             self.deafen(host, other_side)
         for host in other_side:
@@ -97,7 +170,6 @@ class Ground:
             self.rules(host, "-t", "nat", "-F")
 
     def stand_with_clients(self) -> None:
-        """Sockets that this thread makes from now on are in the clients' namespace."""
         _enter(NETNS / self.clients)
 
     @contextlib.contextmanager
@@ -108,6 +180,11 @@ class Ground:
                 yield
             finally:
                 _enter_file(home)
+
+
+def _following(address: str) -> str:
+    head, _, last = address.rpartition(".")
+    return f"{head}.{int(last) + 1}"
 
 
 def _enter(namespace: Path) -> None:
@@ -123,19 +200,21 @@ def _enter_file(file: IO[str]) -> None:
 
 @contextlib.contextmanager
 def laid(hosts: Sequence[str]) -> Iterator[Ground]:
-    """Raises `NotPermitted`. What earlier runs that were killed left behind goes first."""
-    if os.geteuid() != 0:
-        raise NotPermitted("network namespaces need root")
+    """Namespaces where they are permitted. What runs that were killed left behind goes first."""
     missing = [name for name in ("ip", "iptables", "nsenter") if shutil.which(name) is None]
-    if missing:
-        raise NotPermitted(f"not installed: {', '.join(missing)}")
+    if os.geteuid() != 0 or missing:
+        reason = f"not installed: {', '.join(missing)}" if missing else "namespaces need root"
+        yield Loopback(hosts, reason)
+        return
     _sweep()
-    ground = Ground(hosts)
+    ground = Namespaces(hosts)
     try:
         try:
             ground.lay()
         except subprocess.CalledProcessError as error:
-            raise NotPermitted(f"{' '.join(error.cmd)}: {error.stderr.strip()}") from error
+            reason = f"{' '.join(error.cmd)}: {error.stderr.strip()}"
+            yield Loopback(hosts, reason)
+            return
         yield ground
     finally:
         ground.take_away()

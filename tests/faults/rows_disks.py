@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .cluster import Cluster
 from .disks import Disk
-from .run import NAMES, Impossible, Row, Scene
+from .ground import Impossible
+from .run import NAMES, Row, Scene
 
 LONG_ENOUGH_S = (3.0, 5.0)
 SCARCE_MIB = 90
@@ -21,6 +22,8 @@ JUMPS_S = (-86_400, 3_600, 86_400 * 365, 0)
 def _on_disks(
     cluster: Cluster, disks: dict[str, Disk], stack: contextlib.ExitStack, **kinds: int
 ) -> None:
+    if os.geteuid() != 0:
+        raise Impossible("mounting needs root")
     for name in NAMES:
         node = cluster.nodes[name]
         disks[name] = Disk(node.home, **kinds)

@@ -2,8 +2,11 @@
 
 import signal
 import time
+from typing import Any
 
-from .run import LIVE_S_MAX, Impossible, Row, Scene
+from .cluster import PEER
+from .ground import Impossible
+from .run import LIVE_S_MAX, Row, Scene
 
 LONG_ENOUGH_S = (3.0, 5.0)
 """Several elections long, and shorter than the leases of the steady population."""
@@ -127,10 +130,32 @@ def hand_over(scene: Scene) -> None:
     for _ in range(4):
         node = scene.cluster.nodes[scene.cluster.keeper()]
         status, said = node.ask("POST", "/v1/cluster/transfer", timeout_s=10)
-        if status == 409 and said["error"]["code"] == "stands_alone":
-            raise Impossible(said["error"]["message"])
-        assert status == 200, said
+        _agreed(status, said)
         scene.hold(0.5, 1.0)
+
+
+def _agreed(status: int, said: Any) -> None:
+    if status == 409 and said["error"]["code"] == "stands_alone":
+        raise Impossible(said["error"]["message"])
+    assert status < 300, said
+
+
+def change_members(scene: Scene) -> None:
+    """A fourth node joins, serves, and is removed again: it must end by itself."""
+    cluster = scene.cluster
+    if cluster.way == "etcd":
+        raise Impossible("the members of an etcd that exists already are its operator's")
+    at = cluster.nodes[scene.any()]
+    joining = {"name": "d", "address": f"{scene.ground.next_address()}:{PEER}"}
+    _agreed(*at.ask("POST", "/v1/cluster/members", joining, timeout_s=20))
+    node = cluster.add("d")
+    node.start([*cluster.first, "d"])
+    cluster.wait_live(LIVE_S_MAX)
+    scene.hold(1.0, 2.0)
+    _agreed(*at.ask("DELETE", "/v1/cluster/members/d", timeout_s=20))
+    assert node.process is not None
+    node.process.wait(LIVE_S_MAX)
+    cluster.forget("d")
 
 
 def compaction_under_a_pause(scene: Scene) -> None:
@@ -164,5 +189,6 @@ ROWS = [
     Row("pause-dns-worker", pause_dns_worker),
     Row("rolling-restart", rolling_restart),
     Row("hand-over", hand_over),
+    Row("change-members", change_members),
     Row("compaction-under-a-pause", compaction_under_a_pause),
 ]

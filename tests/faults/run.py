@@ -12,6 +12,7 @@ from pathlib import Path
 from . import ground
 from .cluster import Cluster, NotLive, Way
 from .disks import Disk
+from .ground import Impossible
 from .history import History
 from .oracle import Oracle, shown_by
 from .traffic import MORTAL_TTL_S, Traffic
@@ -88,14 +89,10 @@ class Row:
     """No call may fail, with ordinary retries of the clients."""
 
 
-class Impossible(Exception):
-    """This machine, or this way of running the cluster, cannot have that fault; says why."""
-
-
 def run(
     row: Row, seed: int, way: Way, keep: Path | None = None, *, reads: str = "strong"
 ) -> Outcome:
-    """`keep`: a directory for the history and the logs. Raises `ground.NotPermitted`.
+    """`keep`: a directory for the history and the logs.
 
     `reads`: the consistency that clients of registers ask for; weaker ones are a control.
     """
