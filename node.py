@@ -78,7 +78,8 @@ async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event
     await api.start()
     dns.succeed()
     certificates = [part for part in (http_tls, peer_tls) if part is not None]
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_all, certificates)
+    if certificates:  # without any, a hangup ends the node as it ends every other program
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_all, certificates)
     _say_ready("https" if http_tls else "http", api, dns)
     return registry
 
