@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from .addresses import Address
+from .cluster_list import ClusterList
 from .dns.transfer.grants import Grant, Target
 from .etcd_access import EtcdUser
 from .settings import SETTINGS, Setting
+
+PEER_DEFAULT: Final = Address("127.0.0.1", 8300)
 
 
 class ConfigError(Exception):
@@ -33,6 +36,8 @@ class ServeConfig:
     http_client_ca: str | None
     dns: Address
     peer: Address
+    """Its address in `cluster` when none was given."""
+    cluster: ClusterList | None
     peer_ca: str | None
     peer_cert: str | None
     peer_key: str | None
@@ -99,7 +104,24 @@ def resolve(
             values[setting.attribute] = tuple(dict.fromkeys(parsed))
         else:
             values[setting.attribute] = parsed[-1] if parsed else None
-    return ServeConfig(**values)
+    return ServeConfig(**_agreed(values))
+
+
+def _agreed(values: dict[str, Any]) -> dict[str, Any]:
+    """What must fit together does. Raises `ConfigError`."""
+    cluster, name = values["cluster"], values["name"]
+    if cluster is None:
+        return values | {"peer": values["peer"] or PEER_DEFAULT}
+    if values["etcd"] is not None:
+        raise ConfigError(
+            "--cluster and --etcd: an etcd is run here, or one that is there is used: give one"
+        )
+    if name not in cluster:
+        raise ConfigError(
+            f"--cluster: this node, {name!r}, is not in the list of {', '.join(cluster)}:"
+            " add it, or give its --name"
+        )
+    return values | {"peer": values["peer"] or cluster[name]}
 
 
 def _given(

@@ -5,9 +5,9 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from typing import Final
+from typing import Any, Final
 
 from . import logs
 from .addresses import Address
@@ -16,8 +16,9 @@ from .clock import LeaseClock
 from .config import ServeConfig
 from .dns import DnsConfig, DnsFront, DnsFrontError, RateLimits, TransferConfig
 from .dns_metrics import dns_metrics
+from .engines import hand_over, open_engine
 from .registry import Registry
-from .registry.engine import Engine, EngineError, SqliteEngine
+from .registry.engine import Engine, EngineError
 from .tls import PeerTls, ServerTls, TlsError, files_of, reload_all, require_safe_peers
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
@@ -26,6 +27,9 @@ does by itself, would walk a growing board again and again for nothing."""
 
 EXIT_FAILED: Final = 70
 """A defect of ours (EX_SOFTWARE of sysexits): whoever supervises the node starts it again."""
+
+EXIT_REMOVED: Final = 78
+"""Not a member any more (EX_CONFIG of sysexits): starting it again would change nothing."""
 
 _log: Final = logging.getLogger("callboard.node")
 
@@ -44,61 +48,85 @@ def run(config: ServeConfig) -> int:
 async def _serve(config: ServeConfig) -> int:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
+        node = _Node(config, stack, stop)
         try:
-            registry = await _start(config, stack, stop)
+            if not await _unless_stopped(node.start(), stop):
+                return 0
         except (EngineError, DnsFrontError, CannotListen, TlsError) as error:
             raise StartError(str(error)) from error
         await stop.wait()
         _log.info("stopping")
-    return EXIT_FAILED if registry.failed else 0
+        await node.hand_over()
+    return node.exit_code
 
 
-async def _start(config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event) -> Registry:
-    """Bring up each part, and leave its closing on `stack`: the last started stops first."""
-    http_tls = _http_tls(config)
-    peer_tls = _peer_tls(config)
-    engine = await _open_engine(config)
-    stack.push_async_callback(engine.close)
-    registry = Registry(
-        engine,
-        node=config.name,
-        default_ttl_s=config.default_ttl_s,
-        clock=LeaseClock(),
-        on_failure=stop.set,
-    )
-    stack.push_async_callback(registry.close)
-    with _collector_paused():
-        await registry.start()
-    dns = DnsFront(_dns_config(config), registry)
-    stack.push_async_callback(dns.close)
-    await dns.start()
-    api = ApiServer(registry, ApiConfig(*config.http, http_tls.context if http_tls else None))
-    api.metrics.add(lambda: dns_metrics(dns.stats()))
-    stack.push_async_callback(api.close)
-    await api.start()
-    dns.succeed()
-    certificates = [part for part in (http_tls, peer_tls) if part is not None]
-    if certificates:  # without any, a hangup ends the node as it ends every other program
+async def _unless_stopped(starting: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Whether it came to its end before `stop`: a cluster may wait long for its majority."""
+    task = asyncio.create_task(starting)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if task.done():
+        await task
+        return True
+    task.cancel()
+    await asyncio.wait([task])
+    return False
+
+
+class _Node:
+    """The parts; what must be closed is left on `stack`: the last started stops first."""
+
+    def __init__(self, config: ServeConfig, stack: AsyncExitStack, stop: asyncio.Event) -> None:
+        self._config = config
+        self._stack = stack
+        self._stop = stop
+        self._engine: Engine | None = None
+        self._registry: Registry | None = None
+        self._removed = False
+
+    @property
+    def exit_code(self) -> int:
+        if self._removed:
+            return EXIT_REMOVED
+        return EXIT_FAILED if self._registry is not None and self._registry.failed else 0
+
+    async def start(self) -> None:
+        """Bring up each part."""
+        config, stack = self._config, self._stack
+        http_tls, peer_tls = _http_tls(config), _peer_tls(config)
+        engine = self._engine = await open_engine(config, peer_tls, stack, self._on_removed)
+        registry = self._registry = Registry(
+            engine,
+            node=config.name,
+            default_ttl_s=config.default_ttl_s,
+            clock=LeaseClock(),
+            on_failure=self._stop.set,
+        )
+        stack.push_async_callback(registry.close)
+        with _collector_paused():
+            await registry.start()
+        dns = DnsFront(_dns_config(config), registry)
+        stack.push_async_callback(dns.close)
+        await dns.start()
+        api = ApiServer(registry, ApiConfig(*config.http, http_tls.context if http_tls else None))
+        api.metrics.add(lambda: dns_metrics(dns.stats()))
+        stack.push_async_callback(api.close)
+        await api.start()
+        dns.succeed()
+        certificates = [part for part in (http_tls, peer_tls) if part is not None]
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_all, certificates)
-    _say_ready("https" if http_tls else "http", api, dns)
-    return registry
+        _say_ready("https" if http_tls else "http", api, dns)
 
+    async def hand_over(self) -> None:
+        """While it still serves: others keep the leases and lead when it is gone."""
+        if self._engine is not None and not self._removed:
+            await hand_over(self._engine)
 
-async def _open_engine(config: ServeConfig) -> Engine:
-    if config.etcd is None:
-        return await SqliteEngine.open(config.data_dir, node=config.name)
-    from .registry.engine.etcd import EtcdEngine, EtcdSettings  # gRPC takes 0.2 s to load
-
-    settings = EtcdSettings(
-        endpoints=config.etcd,
-        prefix=config.etcd_prefix,
-        ca=config.etcd_ca,
-        cert=config.etcd_cert,
-        key=config.etcd_key,
-        user=config.etcd_user.name if config.etcd_user else "",
-        password=config.etcd_user.password if config.etcd_user else "",
-    )
-    return await EtcdEngine.open(settings, node=config.name)
+    def _on_removed(self) -> None:
+        _log.critical("this node has been removed from its cluster: it stops")
+        self._removed = True
+        self._stop.set()
 
 
 def _dns_config(config: ServeConfig) -> DnsConfig:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .addresses import Address, parse_address
+from .cluster_list import parse_cluster, parse_node_name
 from .dns.transfer.grants import parse_grant, parse_target
 from .durations import parse_duration_s
 from .etcd_access import parse_etcd_prefix, parse_etcd_urls, parse_etcd_user
@@ -40,7 +41,6 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 
 _ZONE_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?", re.ASCII)
-_NODE_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,6 @@ class Setting:
     def attribute(self) -> str:
         """The field of `ServeConfig`."""
         return self.field or self.flag.replace("-", "_")
-
-
-def _node_name(text: str) -> str:
-    if _NODE_NAME.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} cannot name a node: write up to 63 letters, digits, '-', '_' and '.'"
-        )
-    return text
 
 
 def _path(text: str) -> str:
@@ -148,16 +140,29 @@ def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
 
 
 SETTINGS: Final = (
-    Setting("name", "NAME", None, "This node's name; the host name if left out.", _node_name),
+    Setting("name", "NAME", None, "This node's name; the host name if left out.", parse_node_name),
     Setting("data-dir", "DIR", "./callboard-data", "Where the node keeps its data.", _path),
     Setting("http", "HOST:PORT", "127.0.0.1:8500", "Where the HTTP API listens.", _listener),
     Setting(
         "dns", "HOST:PORT", "127.0.0.1:8600", "Where DNS listens, over UDP and TCP.", _listener
     ),
+    Setting(
+        "peer",
+        "HOST:PORT",
+        None,
+        "Where this node listens for others; its address in --cluster, or 127.0.0.1:8300.",
+        _listener,
+    ),
+    Setting(
+        "cluster",
+        "NAME=HOST:PORT,...",
+        None,
+        "The first nodes, this one among them, and where they reach each other.",
+        parse_cluster,
+    ),
     Setting("http-cert", "FILE", None, "The HTTP API's certificate: it then speaks TLS.", _path),
     Setting("http-key", "FILE", None, "The key of that certificate.", _path),
     Setting("http-client-ca", "FILE", None, "Clients need a certificate of this CA.", _path),
-    Setting("peer", "HOST:PORT", "127.0.0.1:8300", "Where other nodes reach this one.", _listener),
     Setting("peer-ca", "FILE", None, "The CA of the nodes: they check each other with it.", _path),
     Setting("peer-cert", "FILE", None, "The certificate shown to other nodes.", _path),
     Setting("peer-key", "FILE", None, "The key of that certificate.", _path),

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -44,9 +44,16 @@ _log: Final = logging.getLogger("callboard.etcd")
 class EtcdEngine:
     """See `seam.Engine`. One watch feeds all watchers, one transaction at a time commits."""
 
-    def __init__(self, node: str, settings: EtcdSettings, connection: Connection) -> None:
+    def __init__(
+        self,
+        node: str,
+        settings: EtcdSettings,
+        connection: Connection,
+        ailment: Callable[[], str],
+    ) -> None:
         """Only for `open`."""
         self._node = node
+        self._ailment = ailment
         self._settings = settings
         self._connection = connection
         self._layout = Layout(settings.prefix)
@@ -57,12 +64,17 @@ class EtcdEngine:
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, settings: EtcdSettings, *, node: str = "") -> "EtcdEngine":
-        """Connect to an etcd that has a leader. Raises `CannotStart`."""
+    async def open(
+        cls, settings: EtcdSettings, *, node: str = "", ailment: Callable[[], str] = lambda: ""
+    ) -> "EtcdEngine":
+        """Connect to an etcd that has a leader. Raises `CannotStart`.
+
+        `ailment` tells what is known of a member that does not answer, "" for nothing.
+        """
         connection = Connection(settings)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(connection.close)
-            engine = cls(node, settings, connection)
+            engine = cls(node, settings, connection, ailment)
             engine._start(await engine._first_answer())
             undo.pop_all()
         return engine
@@ -148,7 +160,13 @@ class EtcdEngine:
         return self._confirmer.staleness_ms()
 
     def status(self) -> EngineStatus:
-        reason = self._confirmer.reason or self._cluster.alarm or self._committer.unwritable
+        silent = self._confirmer.reason
+        reason = (
+            (self._ailment() if silent else "")
+            or silent
+            or self._cluster.alarm
+            or self._committer.unwritable
+        )
         return EngineStatus(
             kind="etcd",
             leader=self._cluster.leader,

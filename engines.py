@@ -1,0 +1,114 @@
+"""Which engine a node keeps its board with: SQLite alone, a cluster of its own, or an etcd."""
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from .addresses import Address
+from .config import ServeConfig
+from .registry.engine import CannotStart, Engine, EngineError, SqliteEngine
+from .tls import PeerTls
+
+HAND_OVER_S_MAX: Final = 3.0
+"""An election takes less than one; a node that stops must not wait for a cluster that is gone."""
+
+
+async def open_engine(
+    config: ServeConfig,
+    peers: PeerTls | None,
+    stack: AsyncExitStack,
+    on_removed: Callable[[], None],
+) -> Engine:
+    """Leaves its closing on `stack`. Raises `CannotStart`."""
+    if config.cluster is not None:
+        return await _clustered(config, config.cluster, peers, stack, on_removed)
+    if config.etcd is not None:
+        engine: Engine = await _beside(config, config.etcd)
+    else:
+        refuse_clustered(config.data_dir)
+        engine = await SqliteEngine.open(config.data_dir, node=config.name)
+    stack.push_async_callback(engine.close)
+    return engine
+
+
+def refuse_clustered(data_dir: str) -> None:
+    """A node that stands alone must not start on a member's data. Raises `CannotStart`."""
+    if os.path.exists(os.path.join(data_dir, "cluster.json")):
+        raise CannotStart(
+            f"{data_dir} belongs to a node of a cluster: start it with the same --cluster again,"
+            " or give a node that stands alone another --data-dir"
+        )
+
+
+async def hand_over(engine: Engine) -> None:
+    """Let others keep the leases and lead, before this node goes; nothing where it is alone."""
+    try:
+        async with asyncio.timeout(HAND_OVER_S_MAX):
+            await engine.resign()
+            await engine.transfer_leadership()
+    except (EngineError, TimeoutError):
+        pass  # alone, or without a majority: there is nobody to hand over to
+
+
+# gRPC takes 0.2 s to load: a node that stands alone does without.
+
+
+async def _beside(config: ServeConfig, endpoints: tuple[str, ...]) -> Engine:
+    from .registry.engine.etcd import EtcdEngine, EtcdSettings
+
+    settings = EtcdSettings(
+        endpoints=endpoints,
+        prefix=config.etcd_prefix,
+        ca=config.etcd_ca,
+        cert=config.etcd_cert,
+        key=config.etcd_key,
+        user=config.etcd_user.name if config.etcd_user else "",
+        password=config.etcd_user.password if config.etcd_user else "",
+    )
+    return await EtcdEngine.open(settings, node=config.name)
+
+
+async def _clustered(
+    config: ServeConfig,
+    cluster: dict[str, Address],
+    peers: PeerTls | None,
+    stack: AsyncExitStack,
+    on_removed: Callable[[], None],
+) -> Engine:
+    from .registry.engine.etcd import Membership, PeerFiles, open_clustered
+
+    members = {name: str(address) for name, address in cluster.items()}
+    files = None
+    if peers is not None and peers.files.ca is not None:
+        files = PeerFiles(ca=peers.files.ca, cert=peers.files.cert, key=peers.files.key)
+    return await open_clustered(
+        Path(config.data_dir),
+        Membership(config.name, members),
+        str(await _listening(config.peer)),
+        tls=files,
+        on_removed=on_removed,
+        stack=stack,
+    )
+
+
+async def _listening(peer: Address) -> Address:
+    """etcd listens on IP addresses only. Raises `CannotStart`."""
+    try:
+        ipaddress.ip_address(peer.host)
+    except ValueError:
+        pass
+    else:
+        return peer
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise CannotStart(
+            f"--peer {peer}: {error.strerror}: name an address of this machine"
+        ) from error
+    return Address(str(found[0][4][0]), peer.port)
