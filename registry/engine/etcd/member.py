@@ -76,6 +76,8 @@ class EtcdMember:
 
     async def _spawn(self) -> None:
         self._said.clear()
+        # A member that was killed leaves it behind, and etcd would not listen on it again.
+        (self._run_dir / SOCKET).unlink(missing_ok=True)
         # -I: nothing in the user's directories or environment stands in for the library.
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", tether.__file__, str(os.getpid())),
