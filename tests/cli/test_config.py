@@ -1,6 +1,7 @@
 """Settings: which source wins, and what is refused in which words."""
 
 from dataclasses import fields
+from socket import gethostname
 
 import pytest
 from callboard.addresses import Address
@@ -43,6 +44,7 @@ def test_the_defaults_are_those_of_the_contract(monkeypatch):
         dns_tsig_key=None,
         default_ttl_s=30,
         forward=None,
+        cluster=None,
         etcd=None,
         etcd_prefix="callboard/",
         etcd_ca=None,
@@ -83,6 +85,7 @@ GOOD = {
     "dns-tsig-key": ("/a", "/b", "/c"),
     "default-ttl": ("500ms", "1m", "1h"),
     "forward": ("9.9.9.9:53", "[2620:fe::fe]:53", "dns.local:53"),
+    "cluster": tuple(f"{gethostname()}=10.0.0.1:1,{other}=10.0.0.2:1" for other in ("b", "c", "d")),
     "etcd": ("http://a", "https://b:1,unix:/c", "unix:///d"),
     "etcd-prefix": ("a", "b/", "c/d"),
     "etcd-ca": ("/a", "/b", "/c"),
@@ -140,7 +143,7 @@ def test_numbers_may_be_numbers_in_the_file():
         ({"dns-workers": True}, r"node.toml: dns-workers: a bool"),
         ({"name": {"a": 1}}, r"node.toml: name: a dict"),
         ({"dns_ttl": 5}, r"node.toml: dns_ttl: .* did you mean dns-ttl\?"),
-        ({"colour": 5}, r"node.toml: colour: there is no such setting: the keys are name, "),
+        ({"qqq": 5}, r"node.toml: qqq: there is no such setting: the keys are name, "),
         ({"log-level": "loud"}, r"node.toml: log-level: 'loud' .* one of debug, "),
         ({"dns-workers": 0}, r"node.toml: dns-workers: '0' is no number of processes from 1 to"),
     ],
@@ -210,3 +213,33 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
         bad.write_bytes(content)
         with pytest.raises(ConfigError, match=r"bad.toml: is not TOML"):
             read_toml(str(bad))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "told"),
+    [
+        ("a=10.0.0.1:1,a=10.0.0.2:1", "the name 'a' is used twice"),
+        ("a=10.0.0.1:1,b=10.0.0.1:1", "'a' and 'b' share the address 10.0.0.1:1"),
+        ("a=10.0.0.1:1,b", "'b' is not NAME=HOST:PORT"),
+        ("a=10.0.0.1", "'10.0.0.1' is not HOST:PORT"),
+        (" , ", "it names no node"),
+        ("-a=10.0.0.1:1", "'-a' cannot name a node"),
+        ("b=10.0.0.1:1", "this node, 'a', is not in the list of b"),
+    ],
+)
+def test_a_wrong_list_of_nodes_is_named(cluster, told):
+    with pytest.raises(ConfigError, match=f"--cluster: {told}"):
+        resolved({"name": ["a"], "cluster": [cluster]})
+
+
+def test_the_list_in_another_order_is_the_same_and_gives_the_peer_address():
+    first = resolved({"name": ["a"], "cluster": ["a=10.0.0.1:1,b=10.0.0.2:2"]})
+    assert first == resolved({"name": ["a"], "cluster": ["b=10.0.0.2:2, a=10.0.0.1:1"]})
+    assert first.peer == Address("10.0.0.1", 1)
+    other = resolved({"name": ["a"], "cluster": ["a=10.0.0.1:1"], "peer": ["0.0.0.0:1"]})
+    assert other.peer == Address("0.0.0.0", 1)
+
+
+def test_a_cluster_of_its_own_and_an_etcd_that_exists_exclude_each_other():
+    with pytest.raises(ConfigError, match="give one"):
+        resolved({"name": ["a"], "cluster": ["a=10.0.0.1:1"], "etcd": ["http://a"]})

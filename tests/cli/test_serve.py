@@ -37,7 +37,7 @@ def test_the_line_of_a_verb_in_the_help_is_the_first_of_its_own():
     ("arguments", "told"),
     [
         (["bogus"], "No such command 'bogus'"),
-        (["serve", "--cluster", "a=b"], "No such option '--cluster'"),
+        (["serve", "--cluster", "a=b"], "--cluster: 'b' is not HOST:PORT"),
         (["serve", "extra"], "unexpected extra argument"),
         (["serve", "--http", "8500"], "--http: '8500' is not HOST:PORT"),
         (["serve", "--zone", ""], "--zone: '' cannot be a zone"),
