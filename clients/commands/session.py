@@ -83,6 +83,7 @@ def server_options(command: Decorated) -> Decorated:
     for flag, variable, what in reversed(TRUST_OPTIONS):
         command = click.option(
             f"--{flag}",
+            f"tls_{flag}",  # `kv` has an argument `key` of its own
             envvar=variable,
             metavar="FILE",
             expose_value=False,
@@ -114,7 +115,7 @@ def board(server: str | None, timeout: float) -> Iterator[Client]:
     """A client whose errors become one line and an exit code."""
     try:
         meta = click.get_current_context().meta
-        trust = {flag: meta.get(f"{__name__}.{flag}") for flag, _, _ in TRUST_OPTIONS}
+        trust = {flag: meta.get(f"{__name__}.tls_{flag}") for flag, _, _ in TRUST_OPTIONS}
         with Client(server, timeout=timeout, **trust) as client:
             yield client
     except CallboardError as error:
