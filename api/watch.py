@@ -1,7 +1,8 @@
 """Server-sent events: a snapshot first, then every change in order."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import zip_longest
 from typing import Final, Literal
 
 import msgspec
@@ -50,10 +51,11 @@ async def _events(
     while True:
         try:
             with call.registry.subscribe(topic, since) as subscription:
+                told = call.registry.index if since is None else since
                 if since is None:
                     async for part in _snapshot(call, topic):
                         yield part
-                async for part in _changes(call, subscription):
+                async for part in _changes(subscription, told):
                     yield part
             return
         except Lagged:
@@ -72,7 +74,8 @@ async def _snapshot(call: Call, topic: ServicesTopic | ServiceTopic) -> AsyncIte
     yield b"]}\n\n"
 
 
-async def _changes(call: Call, subscription: Subscription) -> AsyncIterator[bytes]:
+async def _changes(subscription: Subscription, told: int) -> AsyncIterator[bytes]:
+    """What comes after the index `told`."""
     while True:
         try:
             async with asyncio.timeout(PING_S):
@@ -82,15 +85,26 @@ async def _changes(call: Call, subscription: Subscription) -> AsyncIterator[byte
             continue
         except Ended:
             return
-        yield b"".join(_encoded(event) for event in events)
+        yield b"".join(_encoded_batch(events, told))
+        told = events[-1].index
 
 
-def _encoded(event: Event) -> bytes:
+def _encoded_batch(events: Sequence[Event], told: int) -> Iterator[bytes]:
+    """An id says up to which index everything has been told, so of the changes of one index the
+    last alone carries it. A connection may break between them: whoever resumes from what came last
+    is then told the whole index again, and would otherwise miss the rest of it for ever."""
+    for event, following in zip_longest(events, events[1:]):
+        if following is None or following.index != event.index:
+            told = event.index
+        yield _encoded(event, told)
+
+
+def _encoded(event: Event, told: int) -> bytes:
     if event.listed is not None:
         kind, shown = "put", encode(instance_answer(event.listed))
     else:
         kind, shown = "delete", encode(_deleted(event, event.last))
-    return f"id: {event.index}\nevent: {kind}\ndata: ".encode() + shown + b"\n\n"
+    return f"id: {told}\nevent: {kind}\ndata: ".encode() + shown + b"\n\n"
 
 
 def _deleted(event: Event, last: Listed | None) -> DeleteAnswer:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientTimeout
 from callboard.api import watch as watching
-from callboard.registry import watches
+from callboard.registry import ServiceTopic, watches
+from msgspec.structs import replace
 
 from .conftest import SOON_S, until
 
@@ -163,6 +164,20 @@ async def test_a_reader_that_falls_behind_gets_a_fresh_snapshot(own_board, servi
         assert len(await events.snapshot()) == 10
         again = await register(own_board, service, port=1)
         assert await events.next() == ("put", again.index, again.json)
+
+
+async def test_only_the_last_change_of_an_index_carries_it(own_board, service):
+    """Whoever resumes after half of an index is told all of it again, and misses nothing."""
+    topic = ServiceTopic("default", service.lower())
+    with own_board.registry.subscribe(topic, own_board.registry.index) as subscription:
+        before = own_board.registry.index
+        for name in ("one", "two", "three"):
+            await register(own_board, service, name)
+        one, two, three = await subscription.next()
+    together = [replace(one, index=two.index), two, three]
+    encoded = watching._encoded_batch(together, before)
+    ids = [int(event.split(b"\n")[0].removeprefix(b"id: ")) for event in encoded]
+    assert ids == [before, two.index, three.index]
 
 
 async def test_a_silent_watch_is_kept_open_by_comments(own_board, service, monkeypatch):

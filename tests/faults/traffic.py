@@ -17,6 +17,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from .cluster import DNS, HTTP, Cluster
@@ -230,37 +232,44 @@ class Traffic:
         self.watched[client.name] = 0
         while not self.ended.is_set():
             node = self.cluster.nodes[client.node]
+            heard = _Heard(client, stream, last)
             try:
                 with contextlib.closing(_events(node.address, last, self.ended)) as events:
                     for event in events:
-                        last = self._told(client, stream, last, event)
+                        for told in heard.told(event):
+                            self.history.add(told)
+                        self.watched[client.name] = last = heard.last
             except (OSError, http.client.HTTPException, ValueError):
                 pass
             stream += 1
             client.move()
             self.ended.wait(0.1)
 
-    def _told(self, client: "Client", stream: int, last: int, event: dict[str, Any]) -> int:
+
+class _Heard:
+    """One stream: an id that stands still belongs to a change of the next index, which the last
+    of that index names. What of it came before the stream broke is told again by the next."""
+
+    def __init__(self, client: "Client", stream: int, last: int) -> None:
+        self.last = last
+        self._client, self._stream = client, stream
+        self._pending: list[Event] = []
+
+    def told(self, event: dict[str, Any]) -> list[Event]:
         kind, index, data = event["event"], int(event["id"]), json.loads(event["data"])
         now = time.monotonic_ns()
+        made = partial(Event, self._client.name, self._client.node, self._stream, kind, index, now)
         if kind == "snapshot":
             listed = {_key_of(one): one["modify_index"] for one in data["instances"]}
-            told = Event(client.name, client.node, stream, kind, index, now, listed=listed)
-        else:
-            told = Event(
-                client.name,
-                client.node,
-                stream,
-                kind,
-                index,
-                now,
-                _key_of(data),
-                data.get("reason", ""),
-                last,
-            )
-        self.history.add(told)
-        self.watched[client.name] = index
-        return index
+            self.last = index
+            return [made(listed=listed)]
+        reason = data.get("reason", "")
+        self._pending.append(made(_key_of(data), reason, resumed_from=self.last))
+        if index == self.last:
+            return []
+        whole, self._pending = self._pending, []
+        self.last = index
+        return [replace(one, index=index) for one in whole]
 
 
 class Client:
