@@ -174,7 +174,8 @@ class Traffic:
                     missing.discard(key)
             renewed = self._renew_all(client, [key for key in keys if key not in missing])
             missing |= renewed[1]
-            client.move()
+            if renewed[0]:  # otherwise it has moved on already
+                client.move()
             if renewed[0] and not missing:
                 self.ended.wait(client.random.uniform(0.8, 1.2) * RENEW_S)
             else:
