@@ -53,6 +53,9 @@ class ServeConfig:
     dns_rrl: str
     dns_rrl_rate: int
     dns_rrl_slip: int
+    dns_cookie_secret: str | None
+    dns_nsid: str | None
+    dns_chaos: str
     dns_transfer: tuple[Grant, ...]
     dns_notify: tuple[Target, ...]
     dns_tsig_key: str | None

@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final
 
-from . import logs
+from . import __version__, logs
 from .addresses import Address
 from .api import ApiConfig, ApiServer, CannotListen
 from .clock import LeaseClock
 from .config import ServeConfig
-from .dns import DnsConfig, DnsFront, DnsFrontError, RateLimits, TransferConfig
+from .dns import DnsConfig, DnsFront, DnsFrontError, DnsIdentity, RateLimits, TransferConfig
 from .dns_metrics import dns_metrics
 from .engines import hand_over, open_engine
 from .registry import Registry
@@ -142,6 +142,18 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
         limits=RateLimits(config.dns_rrl, config.dns_rrl_rate, config.dns_rrl_slip),
         transfer=TransferConfig(config.dns_transfer, config.dns_notify, config.dns_tsig_key),
         forward=config.forward and (config.forward.host, config.forward.port),
+        cookie_secret_file=config.dns_cookie_secret,
+        identity=_dns_identity(config),
+    )
+
+
+def _dns_identity(config: ServeConfig) -> DnsIdentity:
+    nsid = (config.dns_nsid or "").encode("ascii")
+    version = f"callboard {__version__}".encode("ascii")
+    return DnsIdentity(
+        nsid,
+        chaos_identity=nsid if config.dns_chaos != "off" else b"",
+        chaos_version=version if config.dns_chaos == "all" else b"",
     )
 
 

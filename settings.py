@@ -248,6 +248,27 @@ SETTINGS: Final = (
         numeric=True,
     ),
     Setting(
+        "dns-cookie-secret",
+        "FILE",
+        None,
+        "Secrets of DNS cookies, 32 hex digits a line, newest first; a random one if left out.",
+        _path,
+    ),
+    Setting(
+        "dns-nsid",
+        "NAME",
+        None,
+        "What NSID and id.server answer; they do not if left out.",
+        parse_node_name,
+    ),
+    Setting(
+        "dns-chaos",
+        "off|id|all",
+        "id",
+        "Class CH: off, id (id.server, if there is an NSID) or all (version.bind too).",
+        _one_of(("off", "id", "all")),
+    ),
+    Setting(
         "dns-transfer",
         "ADDR|CIDR[,key:NAME]",
         None,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .config import DnsConfig
+    from .config import DnsConfig, DnsIdentity
     from .errors import DnsFrontError, InvalidDnsConfig
     from .feed import RateLimits
     from .front import DnsFront, WorkerFailed
@@ -16,6 +16,7 @@ __all__ = [
     "DnsConfig",
     "DnsFront",
     "DnsFrontError",
+    "DnsIdentity",
     "DnsStats",
     "InvalidDnsConfig",
     "RateLimits",
@@ -29,6 +30,7 @@ _HOMES = {
     "DnsConfig": "config",
     "DnsFront": "front",
     "DnsFrontError": "errors",
+    "DnsIdentity": "config",
     "DnsStats": "stats",
     "InvalidDnsConfig": "errors",
     "RateLimits": "feed",

@@ -11,8 +11,28 @@ from .wire import NAME_BYTES_MAX, labels_of
 
 TTL_S_MAX: Final = 2**31 - 1
 """RFC 2181 section 8."""
+IDENTITY_BYTES_MAX: Final = 63
+"""So that it fits into 512 bytes beside a name of 255 and the other options."""
 _LONGEST_BELOW_BYTES: Final = 3 * 64 + len("\x09_xxxxxxxx")
 """Room that a zone's name must leave below it for three full labels and a kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsIdentity:
+    """What the server says of itself; empty: it does not. `nsid` goes out to who asks for it
+    (RFC 5001), the others are `id.server` and `version.bind` of class CH."""
+
+    nsid: bytes = b""
+    chaos_identity: bytes = b""
+    chaos_version: bytes = b""
+
+    def __post_init__(self) -> None:
+        for text in (self.nsid, self.chaos_identity, self.chaos_version):
+            if len(text) > IDENTITY_BYTES_MAX:
+                raise InvalidDnsConfig(f"a server's id has up to {IDENTITY_BYTES_MAX} bytes")
+
+
+ANONYMOUS: Final = DnsIdentity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,9 @@ class DnsConfig:
     transfer: TransferConfig = NO_TRANSFER
     max_stale_s: float = MAX_STALE_S
     outlives: bool = False
+    cookie_secret_file: str | None = None
+    """Secrets of server cookies (`cookie_secrets.py`); None: a random one."""
+    identity: DnsIdentity = ANONYMOUS
 
     def __post_init__(self) -> None:
         if not self.zones:

@@ -54,6 +54,11 @@ class WorkerSettings(NamedTuple):
     """The worker's place in the row."""
     batched: bool = True
     """False takes the portable UDP path, for tests."""
+    cookie_secrets: Sequence[bytes] = ()
+    """The first makes cookies, all of them check some; without any, cookies are ignored."""
+    nsid: bytes = b""
+    chaos_identity: bytes = b""
+    chaos_version: bytes = b""
 
 
 def pack_message(kind: FeedKind, index: int = 0, items: Sequence[Any] = ()) -> bytes:

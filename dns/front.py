@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..registry.registry import Registry
 from .config import DnsConfig
+from .cookie_secrets import read_secrets
 from .counters import QueryKind
 from .errors import DnsFrontError
 from .feed import FeedKind, WorkerSettings, pack_message, unpacker
@@ -57,6 +58,7 @@ class DnsFront:
         self._workers: list[_Worker] = []
         self._transfers: _Worker | None = None
         self._inheritance: Inheritance | None = None
+        self._secrets: tuple[bytes, ...] = ()
         self._pair: tuple[socket.socket, ...] = ()
         """What workers hand over to the process of transfers, in the one end and out of the
         other. Kept here, so that it outlives either side."""
@@ -73,6 +75,7 @@ class DnsFront:
         Raises `CannotListen`, `WorkerFailed`, or another `DnsFrontError` for keys of transfers.
         """
         keys = self._config.transfer.read_keys()
+        self._secrets = read_secrets(self._config.cookie_secret_file)
         self._sockets = await self._bind()
         settings = self._settings(self._sockets)
         handed = self._place_transfers(self._sockets, keys)
@@ -175,6 +178,10 @@ class DnsFront:
             max_stale_s=self._config.max_stale_s,
             outlives=self._outlives,
             batched=self._batched,
+            cookie_secrets=self._secrets,
+            nsid=self._config.identity.nsid,
+            chaos_identity=self._config.identity.chaos_identity,
+            chaos_version=self._config.identity.chaos_version,
         )
 
 

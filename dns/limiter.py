@@ -42,9 +42,8 @@ def network_of(address: bytes) -> bytes:
     return address[_ADDRESS_V6]
 
 
-def _packed(address: Sequence[Any]) -> bytes:
-    """Of a socket address, as `recvfrom` gives it."""
-    host: str = address[0]
+def packed_address(host: str) -> bytes:
+    """Of the host in a socket address, as `recvfrom` gives it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.inet_pton(family, host.partition("%")[0])
 
@@ -73,14 +72,14 @@ class Limiter:
 
     def limit(self, reply: bytes, address: Sequence[Any]) -> bytes:
         """What to send to a socket address: the reply, a shorter one, or nothing at all."""
-        network = network_of(_packed(address))
+        network = network_of(packed_address(address[0]))
         verdict = self.judge(network, CLASSES[reply[3]], self.clock())
         return reply if verdict == PASS else self.carry_out(verdict, reply, network)
 
     def admits(self, address: Sequence[Any]) -> bool:
         """Whether to hand on what another process will reply to: like an error, it cannot be
         slipped."""
-        network = network_of(_packed(address))
+        network = network_of(packed_address(address[0]))
         if self.judge(network, ERRORS, self.clock()) == PASS:
             return True
         self._note(network)

@@ -105,6 +105,7 @@ class BatchedUdp:
         self._receive, self._send = calls
         self._fd = udp.fileno()
         self._family = udp.family
+        self._host_at, self._host_bytes = (4, 4) if udp.family == socket.AF_INET else (8, 16)
         self._respond = responder.respond
         self._responder = responder
         self._limiter = limiter
@@ -194,7 +195,9 @@ class BatchedUdp:
         return [network_of(names[at : at + 16]) for at in starts]
 
     def _slow(self, base: int, size: int) -> int:
-        reply = self._respond(self._chars[base : base + size])
+        start = base // _STRIDE * _ADDRESS_BYTES + self._host_at
+        client = self._names[start : start + self._host_bytes]
+        reply = self._respond(self._chars[base : base + size], client=client)
         if self._responder.vouched:
             self._vouched.add(base // _STRIDE)
         if isinstance(reply, bytes):

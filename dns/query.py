@@ -20,11 +20,16 @@ _TWO: Final = struct.Struct("!HH")
 
 
 class Edns(NamedTuple):
-    """The client's OPT record. `size_bytes` is already raised to the least that counts."""
+    """The client's OPT record. `size_bytes` is already raised to the least that counts.
+
+    `options` are the client's, as they came; `reply_options` are what goes into our own OPT.
+    """
 
     size_bytes: int
     version: int
     do: bool
+    options: bytes = b""
+    reply_options: bytes = b""
 
 
 class Query(NamedTuple):
@@ -43,6 +48,8 @@ class Query(NamedTuple):
     plain: bool
     signed: bool = False
     """Whether there is a TSIG somewhere in it."""
+    bare_bytes: int = 0
+    """Where the length of the OPT's options stands, if it would be plain without these."""
 
 
 class Rejected(NamedTuple):
@@ -73,6 +80,21 @@ def parse_query(data: bytes) -> Query | Rejected | None:
         return Rejected(flags, wire.FORMERR)
 
 
+def parse_cookie_query(data: bytes) -> Edns | None:
+    """The OPT of a packet that asks for nothing but a cookie (RFC 7873 section 5.4): it has no
+    question, and no other record."""
+    counts = _HEADER.unpack_from(data)[1:]
+    if counts[0] & (wire.FLAG_QR | wire.OPCODE_MASK) or counts[1:] != (0, 0, 0, 1):
+        return None
+    try:
+        rtype, rclass, ttl, end = _record(data, wire.HEADER_BYTES)
+        if rtype != wire.OPT or data[wire.HEADER_BYTES] != 0 or end != len(data):
+            return None
+        return _edns(data, wire.HEADER_BYTES + 11, rclass, ttl, end)
+    except (_Bad, struct.error, IndexError):
+        return None
+
+
 def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
     labels, offset = _question_name(data)
     qtype, qclass = _TWO.unpack_from(data, offset)
@@ -83,7 +105,7 @@ def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
         if rtype == wire.OPT:
             raise _Bad
     edns: Edns | None = None
-    bare_opt = True
+    bare_bytes = 0
     for _ in range(additionals):
         start = offset
         rtype, rclass, ttl, offset = _record(data, offset)
@@ -92,21 +114,27 @@ def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
             # RFC 6891 section 6.1.1: one OPT, owned by the root.
             if edns is not None or data[start] != 0:
                 raise _Bad
-            _check_options(data, start + 11, offset)
-            bare_opt = offset == start + 11
-            edns = Edns(
-                max(rclass, wire.UDP_BYTES_PLAIN), ttl >> 16 & 0xFF, bool(ttl & wire.EDNS_DO)
-            )
-    plain = (
-        bare_opt
-        and before == 0
+            edns = _edns(data, start + 11, rclass, ttl, offset)
+            bare_bytes = start + 9
+    alone = (
+        before == 0
         and additionals == (edns is not None)
         and offset == len(data)
         and not flags & ~(wire.FLAG_RD | wire.FLAG_AD | wire.FLAG_CD)
         and not (edns is not None and _folds(edns.size_bytes))
     )
     question = data[wire.HEADER_BYTES : end_of_question]
-    return Query(flags, question, labels, qtype, qclass, edns, plain, signed)
+    has_options = edns is not None and bool(edns.options)
+    if not (alone and has_options):
+        bare_bytes = 0
+    plain = alone and not has_options
+    return Query(flags, question, labels, qtype, qclass, edns, plain, signed, bare_bytes)
+
+
+def _edns(data: bytes, options: int, rclass: int, ttl: int, end: int) -> Edns:
+    _check_options(data, options, end)
+    size_bytes = max(rclass, wire.UDP_BYTES_PLAIN)
+    return Edns(size_bytes, ttl >> 16 & 0xFF, bool(ttl & wire.EDNS_DO), data[options:end])
 
 
 def _folds(size_bytes: int) -> bool:

@@ -83,7 +83,20 @@ def opt_record(edns: Edns | None, rcode: int) -> bytes:
     if edns is None:
         return b""
     flags = wire.EDNS_DO if edns.do else 0
-    return _OPT.pack(0, wire.OPT, wire.UDP_BYTES_MAX, rcode >> 4, 0, flags, 0)
+    options = edns.reply_options
+    fixed = _OPT.pack(0, wire.OPT, wire.UDP_BYTES_MAX, rcode >> 4, 0, flags, len(options))
+    return fixed + options
+
+
+def with_options(reply: bytes, options: bytes) -> bytes:
+    """`reply`, whose bare OPT stands at its end, with options in that."""
+    return b"".join((reply[:-2], len(options).to_bytes(2, "big"), options))
+
+
+def cookie_reply(packet_id: bytes, flags: int, edns: Edns, rcode: int) -> bytes:
+    """To a packet without a question: a header and an OPT."""
+    flags = wire.FLAG_QR | (flags & wire.FLAG_RD) | (rcode & 0xF)
+    return packet_id + _HEAD.pack(flags, 0, 0, 0, 1) + opt_record(edns, rcode)
 
 
 def bare_reply(packet_id: bytes, flags: int, rcode: int) -> bytes:

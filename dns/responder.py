@@ -11,11 +11,13 @@ from typing import Final, NamedTuple
 from . import wire
 from .answers import Answer, Answers
 from .cache import Origin, ReplyCache
+from .chaos import Chaos
 from .counters import Counters, kind_of
 from .denials import Denials
 from .names import Labels, Zones
-from .query import Query, Rejected, parse_query
-from .reply import bare_reply, compile_reply, empty_reply
+from .options import EdnsOptions
+from .query import Query, Rejected, parse_cookie_query, parse_query
+from .reply import bare_reply, compile_reply, cookie_reply, empty_reply, with_options
 from .store import Store
 from .transfer.tsig import unknown_key_reply
 
@@ -50,6 +52,8 @@ class Responder:
         server_addresses: Sequence[bytes],
         forwards: bool = False,
         hands_over: bool = False,
+        options: EdnsOptions | None = None,
+        chaos: Chaos | None = None,
     ) -> None:
         self.store = Store()
         self.udp = ReplyCache()
@@ -59,6 +63,8 @@ class Responder:
         self._answers = Answers(Zones(zones), ttl_s, server_addresses)
         self._forwards = forwards
         self._hands_over = hands_over
+        self._options = options or EdnsOptions()
+        self._chaos = chaos or Chaos()
         self._expired = False
         self.vouched = False
         """Whether what `respond` answered last came with a server cookie of ours (RFC 7873):
@@ -106,11 +112,13 @@ class Responder:
         self.tcp.drop_negative()
         self._denials.clear()
 
-    def respond(self, data: bytes, *, tcp: bool = False) -> bytes | Forward | HandedOver | None:
-        """The reply to one packet; None is silence."""
+    def respond(
+        self, data: bytes, *, tcp: bool = False, client: bytes = b""
+    ) -> bytes | Forward | HandedOver | None:
+        """The reply to one packet from a packed address; None is silence."""
         self.vouched = False
         try:
-            return self._respond(data, tcp)
+            return self._respond(data, tcp, client)
         except Exception:  # the last resort: see above
             self.counters.events["internal_error"] += 1
             _logger.exception("answering %s failed", data.hex())
@@ -118,7 +126,9 @@ class Responder:
                 return None
             return bare_reply(data[:2], int.from_bytes(data[2:4], "big"), wire.SERVFAIL)
 
-    def _respond(self, data: bytes, tcp: bool) -> bytes | Forward | HandedOver | None:
+    def _respond(
+        self, data: bytes, tcp: bool, client: bytes
+    ) -> bytes | Forward | HandedOver | None:
         cache = self.tcp if tcp else self.udp
         key = data[2:].lower()
         ready = cache.find(key)
@@ -135,17 +145,73 @@ class Responder:
             self.counters.events["dropped"] += 1
             return None
         if isinstance(query, Rejected):
-            self._count(tcp, 0, query.rcode)
-            return bare_reply(data[:2], query.flags, query.rcode)
+            return self._rejected(data, query, tcp, client)
+        if query.edns is not None and query.edns.options and not query.edns.version:
+            return self._with_options(data, query, tcp, client)
+        return self._resolved(data, key, query, tcp)
+
+    def _rejected(self, data: bytes, query: Rejected, tcp: bool, client: bytes) -> bytes:
+        edns = parse_cookie_query(data) if query.rcode == wire.FORMERR else None
+        if edns is not None and not edns.version:
+            ours = self._options.reply(edns.options, client, tcp=tcp)
+            if ours is not None and ours.has_cookie:
+                self.vouched = ours.vouched
+                self._count(tcp, 0, wire.NOERROR)
+                edns = edns._replace(reply_options=ours.data)
+                return cookie_reply(data[:2], query.flags, edns, wire.NOERROR)
+        self._count(tcp, 0, query.rcode)
+        return bare_reply(data[:2], query.flags, query.rcode)
+
+    def _with_options(
+        self, data: bytes, query: Query, tcp: bool, client: bytes
+    ) -> bytes | Forward | HandedOver | None:
+        """Answered like the same packet without options, which is remembered while this is not;
+        ours are put into the reply's OPT."""
+        assert query.edns is not None, "options stand in an OPT"
+        ours = self._options.reply(query.edns.options, client, tcp=tcp)
+        if ours is None:
+            self._count(tcp, query.qtype, wire.FORMERR)
+            return empty_reply(data[:2], query, wire.FORMERR)
+        vouched = ours.vouched
+        query = query._replace(edns=query.edns._replace(reply_options=ours.data))
+        if query.bare_bytes:
+            reply = self._respond(data[: query.bare_bytes] + bytes(2), tcp, client)
+            if isinstance(reply, Forward):
+                reply = reply._replace(query=query)
+            elif isinstance(reply, bytes) and ours.data:
+                reply = self._extended(reply, query, ours.data, tcp)
+        else:
+            reply = self._resolved(data, b"", query, tcp)
+        self.vouched = vouched
+        return reply
+
+    def _extended(self, reply: bytes, query: Query, options: bytes, tcp: bool) -> bytes:
+        limit = _limit_bytes(query, tcp)
+        if len(reply) + len(options) <= limit:
+            return with_options(reply, options)
+        enough = limit // _RECORD_BYTES_MIN
+        answer = self._answers.answer(self.store, query.labels, query.qtype, enough)
+        assert answer is not None, "what is not ours has short replies"
+        compiled = compile_reply(answer, query, limit, self._forwards)
+        return b"".join((reply[:2], compiled.head, query.question, compiled.next_tail()))
+
+    def _resolved(
+        self, data: bytes, key: bytes, query: Query, tcp: bool
+    ) -> bytes | Forward | HandedOver | None:
         if self._hands_over and (query.signed or _is_transfer(query, tcp)):
             return HandedOver(data)
         if query.signed:
             return self._unknown_key(data, query, tcp)
+        cache = self.tcp if tcp else self.udp
+        limit = _limit_bytes(query, tcp)
         refusal = self._refusal(query, tcp)
+        if refusal == wire.REFUSED and query.qclass == wire.CLASS_CH:
+            told = self._chaos.answer(query.labels, query.qtype)
+            if told is not None:
+                return self._compiled(data, key, query, told, limit, cache)
         if refusal is not None:
             self._count(tcp, query.qtype, refusal)
             return empty_reply(data[:2], query, refusal)
-        limit = _limit_bytes(query, tcp)
         enough = limit // _RECORD_BYTES_MIN
         answer = self._answers.answer(self.store, query.labels, query.qtype, enough)
         if answer is not None:

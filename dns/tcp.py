@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from .frames import BadFrame, Frames, framed
+from .limiter import packed_address
 from .loop import READABLE, WRITABLE, Loop
 from .responder import Forward, HandedOver, Responder
 from .transfer.handover import HandOver
@@ -123,6 +124,7 @@ class _Connection:
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.deadline = time.monotonic() + IDLE_S_MAX
         self.client = client
+        self._packed_client = packed_address(client)
         self._server = server
         self._socket = accepted
         self._frames = Frames()
@@ -180,7 +182,8 @@ class _Connection:
                 break
             self._was_partial = False
             self._server.used(self)
-            reply = self._server.responder.respond(message, tcp=True)
+            respond = self._server.responder.respond
+            reply = respond(message, tcp=True, client=self._packed_client)
             if isinstance(reply, Forward):
                 self._forwarded += 1
                 self._server.on_forward(reply, self._forward_reply)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final
 
-from .limiter import Limiter
+from .limiter import Limiter, packed_address
 from .mmsg import PACKET_BYTES_MAX, Client
 from .reflection import own_source
 from .responder import Forward, HandedOver, Responder
@@ -41,7 +41,7 @@ class PlainUdp:
                 self._responder.counters.events["reflected"] += 1
                 continue
             started_ns = perf_counter_ns()
-            reply = self._responder.respond(data)
+            reply = self._responder.respond(data, client=packed_address(address[0]))
             if isinstance(reply, bytes):
                 if self._limiter is not None and not self._responder.vouched:
                     reply = self._limiter.limit(reply, address)

@@ -77,6 +77,7 @@ TYPE_NAMES: Final = {
 }
 
 CLASS_IN: Final = 1
+CLASS_CH: Final = 3
 
 QNAME_POINTER: Final = b"\xc0\x0c"
 """A compression pointer to the question's name, which always stands at offset 12."""

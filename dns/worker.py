@@ -18,6 +18,8 @@ from typing import Any, Final
 import msgpack
 
 from . import child, mmsg
+from .chaos import Chaos
+from .cookies import ServerCookies
 from .counters import Counters
 from .feed import RateLimits, WorkerSettings, unpacker
 from .forwarder import Forwarder
@@ -25,12 +27,13 @@ from .freshness import Freshness
 from .limiter import Limiter
 from .loop import Loop
 from .mmsg import BatchedUdp, Client
+from .options import EdnsOptions
 from .outliving import Leaving, Outliving
 from .rates import ResponseRates
 from .replica import Replica
 from .responder import Forward, HandedOver, Responder
 from .succession import Offer
-from .tcp import TcpServer
+from .tcp import IDLE_S_MAX, TcpServer
 from .transfer.handover import HandOver
 from .udp import PlainUdp
 from .wire import labels_of
@@ -73,6 +76,8 @@ class Worker:
             server_addresses=settings.server_addresses,
             forwards=settings.forward is not None,
             hands_over=hand_over is not None,
+            options=_options(settings),
+            chaos=Chaos(settings.chaos_identity, settings.chaos_version),
         )
         self._hand_over = hand_over
         self._settings = settings
@@ -238,6 +243,12 @@ class Worker:
             pass
         except OSError:
             self._unsent = b""  # the node is gone: reading its feed says so, too
+
+
+def _options(settings: WorkerSettings) -> EdnsOptions:
+    secrets = settings.cookie_secrets
+    cookies = ServerCookies(secrets, time.time) if secrets else None
+    return EdnsOptions(cookies, settings.nsid, IDLE_S_MAX)
 
 
 def _limiter(limits: RateLimits, counters: Counters) -> Limiter | None:

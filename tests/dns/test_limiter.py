@@ -3,13 +3,16 @@
 import logging
 import socket
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
 import pytest
 from callboard.dns import RateLimits, mmsg
+from callboard.dns.cookies import ServerCookies
 from callboard.dns.limiter import LOG_S, LOGGED_MAX, Limiter, network_of, slipped
 from callboard.dns.mmsg import BatchedUdp
+from callboard.dns.options import EdnsOptions
 from callboard.dns.rates import ResponseRates
 from callboard.dns.udp import PlainUdp
 
@@ -137,21 +140,19 @@ def test_the_log_is_no_target_for_a_flood(board, caplog):
     assert len(caplog.records) == 2 * LOGGED_MAX
 
 
-def test_a_client_that_has_proved_its_address_is_not_limited(flood, board, monkeypatch):
+def test_a_client_that_shows_our_cookie_is_not_limited(flood, board):
+    board.responder._options = EdnsOptions(ServerCookies([bytes(16)], lambda: 1_800_000_000))
+
+    def query(cookie):
+        option = dns.edns.GenericOption(dns.edns.COOKIE, cookie)
+        return board.query("web.service", use_edns=0, options=[option]).to_wire()
+
     ask = flood(a_limiter(board, Clock()))
-    query = board.query("web.service", use_edns=0, options=[dns.edns.NSIDOption(b"")]).to_wire()
-    respond = board.responder.respond
-
-    def vouching(data, *, tcp=False):
-        reply = respond(data, tcp=tcp)
-        board.responder.vouched = True
-        return reply
-
-    monkeypatch.setattr(board.responder, "respond", vouching)
-    limited = flood(a_limiter(board, Clock()))  # takes the patched method
-    assert len(limited("127.0.0.1", *[query] * (3 * RATE))) == 3 * RATE
-    monkeypatch.undo()
-    assert len(ask("127.0.0.1", *[query] * (3 * RATE))) < 3 * RATE
+    [reply] = ask("127.0.0.1", query(bytes(8)))
+    [ours] = dns.message.from_wire(reply).options
+    assert len(ask("127.0.0.1", *[query(ours.to_wire())] * (3 * RATE))) == 3 * RATE
+    assert len(ask("127.0.0.1", *[query(bytes(24))] * (3 * RATE))) < 3 * RATE
+    assert len(ask("127.0.1.1", *[query(ours.to_wire())] * (3 * RATE))) < 3 * RATE, "not theirs"
 
 
 @pytest.mark.parametrize(

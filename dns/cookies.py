@@ -1,0 +1,78 @@
+"""DNS cookies (RFC 7873) in the interoperable form of RFC 9018: who shows one of ours back has
+received our reply at its address, so that the address is not forged.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from .siphash import siphash_2_4
+
+CLIENT_BYTES: Final = 8
+SERVER_BYTES_MIN: Final = 8
+SERVER_BYTES_MAX: Final = 32
+SECRET_BYTES: Final = 16
+AGE_S_MAX: Final = 3600
+"""RFC 9018 section 4.3: older ones are no good any more."""
+AHEAD_S_MAX: Final = 300
+"""How far the clock of another server with the same secret may be ahead (the same section)."""
+REUSE_S_MAX: Final = 1800
+"""From half of its life on a cookie is replaced, so that who asks regularly always has one."""
+
+_VERSION: Final = b"\1\0\0\0"
+"""Version 1, and three reserved bytes."""
+_OURS_BYTES: Final = 16
+_V4_MAPPED: Final = bytes(10) + b"\xff\xff"
+_TIME: Final = struct.Struct("!I")
+
+
+class ServerCookies:
+    """Makes and checks server cookies with the first of `secrets`; one that was made with
+    another of them is still good, which is how secrets are changed. `clock` is in Unix time."""
+
+    def __init__(self, secrets: Sequence[bytes], clock: Callable[[], float]) -> None:
+        assert secrets
+        assert all(len(secret) == SECRET_BYTES for secret in secrets)
+        self._secrets = secrets
+        self._clock = clock
+
+    def client_cookie_valid(self, cookie: bytes, address: bytes) -> bool:
+        """Whether the COOKIE option's value holds one of ours for this packed address."""
+        return self._age_s(cookie, address) is not None
+
+    def reply(self, cookie: bytes, address: bytes) -> tuple[bytes, bool]:
+        """What to send back for a COOKIE option's value, and whether that was valid."""
+        age_s = self._age_s(cookie, address)
+        if age_s is not None and age_s <= REUSE_S_MAX and self._is_of(0, cookie, address):
+            return cookie, True
+        client = cookie[:CLIENT_BYTES]
+        head = client + _VERSION + _TIME.pack(int(self._clock()) & 0xFFFFFFFF)
+        return head + siphash_2_4(self._secrets[0], head + _host(address)), age_s is not None
+
+    def _age_s(self, cookie: bytes, address: bytes) -> int | None:
+        """Of a valid one; None for anything else."""
+        if len(cookie) != CLIENT_BYTES + _OURS_BYTES or cookie[8:12] != _VERSION:
+            return None
+        (made,) = _TIME.unpack_from(cookie, 12)
+        # RFC 1982: the time is 32 bits that run over, hence compared as a signed difference.
+        age_s = int(((int(self._clock()) - made) + 2**31) % 2**32 - 2**31)
+        if not -AHEAD_S_MAX <= age_s <= AGE_S_MAX:
+            return None
+        if not any(self._is_of(at, cookie, address) for at in range(len(self._secrets))):
+            return None
+        return age_s
+
+    def _is_of(self, at: int, cookie: bytes, address: bytes) -> bool:
+        # No constant-time comparison: it costs more than the network's jitter could tell.
+        return siphash_2_4(self._secrets[at], cookie[:16] + _host(address)) == cookie[16:]
+
+
+def _host(address: bytes) -> bytes:
+    """One host, one cookie, whichever kind of socket it was heard at."""
+    return address.removeprefix(_V4_MAPPED)
+
+
+def is_well_formed(cookie: bytes) -> bool:
+    """RFC 7873 section 5.2.2: a client's part alone, or with a server's part of 8 to 32 bytes."""
+    server_bytes = len(cookie) - CLIENT_BYTES
+    return server_bytes == 0 or SERVER_BYTES_MIN <= server_bytes <= SERVER_BYTES_MAX
