@@ -83,6 +83,8 @@ def disk_full(scene: Scene) -> None:
     scene.hold(*LONG_ENOUGH_S)
     scene.disks[name].make_room()
     _start_what_ended(scene, name)
+    if "no space left" not in scene.cluster.nodes[name].log().lower():
+        raise Impossible("etcd had set enough room aside: nothing met the full disk")
 
 
 def failing_fsync(scene: Scene) -> None:
