@@ -134,6 +134,7 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
         host=config.dns.host,
         port=config.dns.port,
         zones=config.zones,
+        reverse_zones=config.reverse_zones,
         ttl_s=config.dns_ttl_s,
         weight_scale=config.srv_weight_scale,
         workers=config.dns_workers,

@@ -8,6 +8,7 @@ from typing import Final
 
 from .addresses import Address, parse_address
 from .cluster_list import parse_cluster, parse_node_name
+from .dns.reverse import parse_reverse_zone
 from .dns.transfer.grants import parse_grant, parse_target
 from .durations import parse_duration_s
 from .etcd_access import parse_etcd_prefix, parse_etcd_urls, parse_etcd_user
@@ -181,6 +182,15 @@ SETTINGS: Final = (
         "A DNS zone to answer for; may be given more than once.",
         _zone,
         field="zones",
+        repeats=True,
+    ),
+    Setting(
+        "reverse-zone",
+        "CIDR|NAME",
+        None,
+        "Addresses whose names (PTR) are answered, as 10.0.0.0/8; may be given more than once.",
+        parse_reverse_zone,
+        field="reverse_zones",
         repeats=True,
     ),
     Setting(

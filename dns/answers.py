@@ -40,6 +40,7 @@ from .record import (
     tag_facet,
     unpack_record,
 )
+from .reverse_answers import ReverseAnswers
 from .store import Store
 
 NEGATIVE_TTL_S: Final = 5
@@ -78,13 +79,16 @@ class Answer(NamedTuple):
 class Answers:
     """Answers questions of class IN for one configuration."""
 
-    def __init__(self, zones: Zones, ttl_s: int, server_addresses: Sequence[bytes]) -> None:
+    def __init__(
+        self, zones: Zones, ttl_s: int, server_addresses: Sequence[bytes], reverse: ReverseAnswers
+    ) -> None:
         self.index = 0
         """The registry's index that the copy reflects: the serial of the zones."""
         self._zones = zones
         self._ttl_s = ttl_s
         self._negative_ttl_s = min(ttl_s, NEGATIVE_TTL_S)
         self._server_addresses = server_addresses
+        self._reverse = reverse
         self._negative_soa: dict[tuple[Labels, int], bytes] = {}
         self._instances = InstanceRecords(ttl_s)
 
@@ -100,7 +104,11 @@ class Answers:
         below, zone = cut
         asked = read_name(below)
         offset = wire.HEADER_BYTES + sum(map(len, below)) + len(below)
-        found = self._find(store, asked, zone, offset, qtype, enough)
+        if below and zone in self._reverse.zones:
+            asked = Nothing()
+            found = self._reverse.find(store, labels, qtype)
+        else:
+            found = self._find(store, asked, zone, offset, qtype, enough)
         if found.alias is not None:
             origin = _origin(asked)
             return self._follow(store, labels, found, origin, qtype, enough)
@@ -111,7 +119,8 @@ class Answers:
         authority = self._negative_soa_at(zone, offset)
         if not found.exists:
             # Not remembered by name: there is no end of names that do not exist.
-            exists = None if self._zones.is_split(zone) else _exists_beside(store, asked, below)
+            alike = zone not in self._reverse.zones and not self._zones.is_split(zone)
+            exists = _exists_beside(store, asked, below) if alike else None
             return Answer(wire.NXDOMAIN, authority=authority, exists=exists)
         return Answer(wire.NOERROR, authority=authority, services=_origin(asked))
 
@@ -169,7 +178,7 @@ class Answers:
             return Found(True, (self._soa(wire.QNAME_POINTER, zone, zone_offset, self._ttl_s),))
         if qtype == wire.NS:
             glue = tuple(self._instances.glue(address) for address in self._server_addresses)
-            record = codec.ns_record(zone, zone_offset, self._ttl_s)
+            record = codec.ns_record(self._reverse.home_of(zone), zone, zone_offset, self._ttl_s)
             return Found(True, (record,), (glue,), _NS_TARGET_AT)
         return EMPTY
 
@@ -226,7 +235,8 @@ class Answers:
     def _soa(self, owner: bytes, zone: Labels, zone_offset: int | None, ttl_s: int) -> bytes:
         serial = int.from_bytes(self._serial(), "big")
         times = (serial, SOA_REFRESH_S, SOA_RETRY_S, SOA_EXPIRE_S, NEGATIVE_TTL_S)
-        return codec.soa_record(owner, zone, zone_offset, ttl_s, times)
+        home = self._reverse.home_of(zone)
+        return codec.soa_record(owner, home, zone, zone_offset, ttl_s, times)
 
     def _serial(self) -> bytes:
         # RFC 1982 compares modulo 2^32, so the low bits of an index that only grows will do.

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import dnslib
 from dnslib.label import DNSBuffer
 
-from .wire import CLASS_IN, CNAME, NS, QNAME_POINTER, SOA, TXT
+from .wire import CLASS_IN, CNAME, NS, PTR, QNAME_POINTER, SOA, TXT
 
 Labels = tuple[bytes, ...]
 
 
 def soa_record(
     owner: bytes,
+    home: Labels,
     zone: Labels,
     zone_offset: int | None,
     ttl_s: int,
@@ -22,24 +23,29 @@ def soa_record(
 ) -> bytes:
     """A SOA record: `times` are serial, refresh, retry, expire and minimum.
 
-    `zone_offset` is where the zone's name stands in the message; None: not compressed.
+    `home` is the zone that has the name server's name, mostly `zone` itself; `zone_offset` is
+    where the zone's name stands in the message; None: not compressed.
     """
     rdata = dnslib.SOA(
-        mname=dnslib.DNSLabel((b"ns", *zone)),
-        rname=dnslib.DNSLabel((b"hostmaster", *zone)),
+        mname=dnslib.DNSLabel((b"ns", *home)),
+        rname=dnslib.DNSLabel((b"hostmaster", *home)),
         times=times,
     )
     return _record(owner, SOA, ttl_s, _packed(rdata, zone, zone_offset))
 
 
-def ns_record(zone: Labels, zone_offset: int, ttl_s: int) -> bytes:
-    """The zone's NS record, owned by the question's name."""
-    rdata = dnslib.NS(dnslib.DNSLabel((b"ns", *zone)))
+def ns_record(home: Labels, zone: Labels, zone_offset: int, ttl_s: int) -> bytes:
+    """The zone's NS record, owned by the question's name; `home` is as in `soa_record`."""
+    rdata = dnslib.NS(dnslib.DNSLabel((b"ns", *home)))
     return _record(QNAME_POINTER, NS, ttl_s, _packed(rdata, zone, zone_offset))
 
 
 def cname_record(owner: bytes, target: Labels, ttl_s: int) -> bytes:
     return _record(owner, CNAME, ttl_s, _packed(dnslib.CNAME(dnslib.DNSLabel(target))))
+
+
+def ptr_record(target: Labels, ttl_s: int) -> bytes:
+    return _record(QNAME_POINTER, PTR, ttl_s, _packed(dnslib.PTR(dnslib.DNSLabel(target))))
 
 
 def txt_record(strings: Sequence[bytes], ttl_s: int) -> bytes:

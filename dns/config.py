@@ -61,6 +61,8 @@ class DnsConfig:
     cookie_secret_file: str | None = None
     """Secrets of server cookies (`cookie_secrets.py`); None: a random one."""
     identity: DnsIdentity = ANONYMOUS
+    reverse_zones: tuple[str, ...] = ()
+    """Zones of addresses, as `reverse.parse_reverse_zone` gives them."""
 
     def __post_init__(self) -> None:
         if not self.zones:

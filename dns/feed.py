@@ -59,6 +59,7 @@ class WorkerSettings(NamedTuple):
     nsid: bytes = b""
     chaos_identity: bytes = b""
     chaos_version: bytes = b""
+    reverse_zones: Sequence[str] = ()
 
 
 def pack_message(kind: FeedKind, index: int = 0, items: Sequence[Any] = ()) -> bytes:

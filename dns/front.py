@@ -179,6 +179,7 @@ class DnsFront:
             outlives=self._outlives,
             batched=self._batched,
             cookie_secrets=self._secrets,
+            reverse_zones=self._config.reverse_zones,
             nsid=self._config.identity.nsid,
             chaos_identity=self._config.identity.chaos_identity,
             chaos_version=self._config.identity.chaos_version,

@@ -83,6 +83,14 @@ def ipv4_of(record: bytes) -> bytes | None:
     return record[start + 7 : start + 11] if record[start] == IPV4 else None
 
 
+def address_of(record: bytes) -> bytes | None:
+    """The IP address of an instance, handed out or not, without taking the rest apart."""
+    start = record[0] + 1
+    size_bytes = {IPV4: 4, IPV6: 16}.get(record[start] & ~WITHHELD)
+    begin = start + FIXED.size
+    return None if size_bytes is None else record[begin : begin + size_bytes]
+
+
 def tag_facet(tag: bytes) -> bytes:
     return b"t" + tag
 

@@ -31,7 +31,7 @@ class Replica:
 
     def _take(self, kind: FeedKind, index: int, items: tuple[Any, ...]) -> None:
         if kind is FeedKind.BEGIN:
-            self._next = Store()
+            self._next = self._responder.new_store()
         elif kind is FeedKind.HEARTBEAT:
             self._freshness.heard(items[0] / _MS)
         elif kind is FeedKind.END:

@@ -18,6 +18,8 @@ from .names import Labels, Zones
 from .options import EdnsOptions
 from .query import Query, Rejected, parse_cookie_query, parse_query
 from .reply import bare_reply, compile_reply, cookie_reply, empty_reply, with_options
+from .reverse import ReverseIndex
+from .reverse_answers import ReverseAnswers
 from .store import Store
 from .transfer.tsig import unknown_key_reply
 
@@ -54,13 +56,17 @@ class Responder:
         hands_over: bool = False,
         options: EdnsOptions | None = None,
         chaos: Chaos | None = None,
+        reverse_zones: Sequence[Labels] = (),
     ) -> None:
-        self.store = Store()
+        self._reverse_zones = frozenset(reverse_zones)
+        self.store = self.new_store()
         self.udp = ReplyCache()
         self.tcp = ReplyCache()
         self._denials = Denials()
         self.counters = Counters()
-        self._answers = Answers(Zones(zones), ttl_s, server_addresses)
+        names = Zones((*zones, *reverse_zones))
+        reverse = ReverseAnswers(zones[0], self._reverse_zones, ttl_s)
+        self._answers = Answers(names, ttl_s, server_addresses, reverse)
         self._forwards = forwards
         self._hands_over = hands_over
         self._options = options or EdnsOptions()
@@ -82,6 +88,10 @@ class Responder:
         if expired != self._expired:
             self._expired = expired
             self._forget()
+
+    def new_store(self) -> Store:
+        """An empty one, which knows addresses if there are reverse zones to be answered."""
+        return Store(ReverseIndex() if self._reverse_zones else None)
 
     @property
     def index(self) -> int:

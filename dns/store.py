@@ -11,6 +11,7 @@ from typing import Final
 from .crowd import Crowd
 from .names import namespace_of
 from .record import facets_of, is_handed_out, prefix_of, tag_facet, unpack_record
+from .reverse import ReverseIndex
 from .wire import LABEL_BYTES_MAX
 
 SMALL_MAX: Final = 16
@@ -22,7 +23,9 @@ Held = bytes | tuple[bytes, ...] | Crowd
 class Store:
     """Records by service key (`names.service_key`) and instance id."""
 
-    def __init__(self) -> None:
+    def __init__(self, reverse: ReverseIndex | None = None) -> None:
+        """With `reverse`, addresses can be looked up too, which costs memory for each."""
+        self.reverse = reverse
         self.instances = 0
         self._services: dict[bytes, Held] = {}
         self._namespaces: dict[bytes, int] = {}
@@ -77,6 +80,9 @@ class Store:
         """Put a record in, or take one out when it is nothing but the id's prefix."""
         prefix = prefix_of(record)
         held = self._services.get(key)
+        if self.reverse is not None:
+            left = record if len(record) > len(prefix) else None
+            self.reverse.put(key, prefix, self.one(key, prefix[1:]), left)
         if len(record) == len(prefix):
             if held is not None:
                 self._remove(key, held, prefix)

@@ -77,6 +77,7 @@ class Worker:
             forwards=settings.forward is not None,
             hands_over=hand_over is not None,
             options=_options(settings),
+            reverse_zones=[labels_of(zone) for zone in settings.reverse_zones],
             chaos=Chaos(settings.chaos_identity, settings.chaos_version),
         )
         self._hand_over = hand_over

@@ -45,12 +45,14 @@ class ZoneRecords:
         """`serial` is the registry's index; RFC 1982 compares modulo 2^32."""
         times = (serial & 0xFFFFFFFF, SOA_REFRESH_S, SOA_RETRY_S, SOA_EXPIRE_S, NEGATIVE_TTL_S)
         owner = wire.QNAME_POINTER
-        record = codec.soa_record(owner, self.zone, wire.HEADER_BYTES, self._ttl_s, times)
+        record = codec.soa_record(
+            owner, self.zone, self.zone, wire.HEADER_BYTES, self._ttl_s, times
+        )
         return (), record[_OWNER_BYTES:]
 
     def apex(self) -> Iterator[ZoneRecord]:
         """NS and its address records; the SOA stands where the transfer wants it."""
-        record = codec.ns_record(self.zone, wire.HEADER_BYTES, self._ttl_s)
+        record = codec.ns_record(self.zone, self.zone, wire.HEADER_BYTES, self._ttl_s)
         yield (), record[_OWNER_BYTES:]
         for address in self._server_addresses:
             yield (b"ns",), self._instances.glue(address)
