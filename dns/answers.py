@@ -13,6 +13,7 @@ from .instances import ABSENT, EMPTY, Found, InstanceRecords, named_port
 from .names import (
     DEFAULT,
     AboveNamespace,
+    AbovePorts,
     AboveService,
     Address,
     Apex,
@@ -36,6 +37,7 @@ from .record import (
     is_handed_out,
     kind_facet,
     port_facet,
+    port_protocol_facet,
     protocol_facet,
     tag_facet,
     unpack_record,
@@ -146,11 +148,8 @@ class Answers:
                 return self._addresses(self._server_addresses, qtype)
             case Apex():
                 return self._apex(zone, zone_offset, qtype)
-            case AboveService(service):
-                return EMPTY if store.has_service(service) else ABSENT
-            case AboveNamespace(namespace):
-                known = namespace == DEFAULT or store.has_namespace(namespace)
-                return EMPTY if known else ABSENT
+            case AboveService() | AbovePorts() | AboveNamespace():
+                return EMPTY if _is_above(store, asked) else ABSENT
             case Nothing():
                 return ABSENT
 
@@ -257,6 +256,17 @@ def _records(
         # A crowd of IPv4 must not be read to its end for the AAAA that comes with every A.
         return True, store.find(asked.service, kind_facet(kind))[1]
     return store.find(asked.service)
+
+
+def _is_above(store: Store, asked: AboveService | AbovePorts | AboveNamespace) -> bool:
+    """Whether there is anything below an empty non-terminal (RFC 8020)."""
+    match asked:
+        case AboveService(service):
+            return store.has_service(service)
+        case AbovePorts(service, protocol):
+            return store.find(service, port_protocol_facet(protocol))[0]
+        case AboveNamespace(namespace):
+            return namespace == DEFAULT or store.has_namespace(namespace)
 
 
 def _exists_beside(store: Store, asked: Asked, below: Labels) -> Exists | None:

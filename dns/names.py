@@ -66,6 +66,13 @@ class AboveService(NamedTuple):
     service: bytes
 
 
+class AbovePorts(NamedTuple):
+    """`_PROTO.SERVICE.service.Z`: there as long as the service has a named port of the kind."""
+
+    service: bytes
+    protocol: bytes
+
+
 class AboveNamespace(NamedTuple):
     """An empty non-terminal that is there as long as the namespace is."""
 
@@ -85,6 +92,7 @@ Asked = (
     | NamedPort
     | ServiceLocation
     | AboveService
+    | AbovePorts
     | AboveNamespace
     | Nothing
 )
@@ -168,7 +176,7 @@ def _service(rest: Labels, namespace: bytes) -> Asked:
         case ():
             return ServiceInstances(service)
         case (protocol,) if _marked(protocol):
-            return AboveService(service)
+            return AbovePorts(service, protocol[1:])
         case (tag,):
             return ServiceInstances(service, tag)
         case (port, protocol) if _marked(port) and _marked(protocol):

@@ -103,6 +103,11 @@ def port_facet(name: bytes, protocol: bytes) -> bytes:
     return b"p" + name + b"." + protocol
 
 
+def port_protocol_facet(protocol: bytes) -> bytes:
+    """Having a named port of the protocol at all."""
+    return b"q" + protocol
+
+
 def kind_facet(kind: int) -> bytes:
     return b"k%d" % kind
 
@@ -112,6 +117,7 @@ def facets_of(record: Record) -> set[bytes]:
     extras = record.extras
     facets = {tag_facet(tag) for tag in extras.tags}
     facets.update(port_facet(name, protocol) for name, protocol, _ in extras.ports)
+    facets.update(port_protocol_facet(protocol) for _, protocol, _ in extras.ports)
     facets.add(protocol_facet(extras.protocol))
     facets.add(kind_facet(record.kind))
     return facets

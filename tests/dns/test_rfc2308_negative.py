@@ -9,7 +9,9 @@ NXDOMAIN = "NXDOMAIN AA 0/1/0"
 
 @pytest.fixture
 def web(board):
-    board.register("web", "a", "10.0.0.1", tags=("v2",), ports={"metrics": Port(9100)})
+    board.register(
+        "web", "a", "10.0.0.1", tags=("v2",), ports={"metrics": Port(9100), "log": Port(514, "udp")}
+    )
     board.register("off", "a", "10.0.0.2", status="critical", tags=("v1",))
     board.register("api", "a", "10.0.0.3", namespace="prod")
     return board
@@ -57,6 +59,16 @@ def test_what_does_not_exist_is_nxdomain_for_every_type(web, name):
 )  # fmt: skip
 def test_a_name_without_the_type_is_nodata(web, name, rdtype):
     assert web.shape(name, rdtype) == NODATA
+
+
+def test_above_ports_there_is_something_only_with_ports(board):
+    board.register("web", "a")
+    assert board.shape("_tcp.web.service") == "NXDOMAIN AA 0/1/0"
+    board.register("web", "b", ports={"metrics": Port(9100)})
+    assert board.shape("_tcp.web.service") == "NOERROR AA 0/1/0"
+    assert board.shape("_udp.web.service") == "NXDOMAIN AA 0/1/0"
+    board.remove("web", "b")
+    assert board.shape("_tcp.web.service") == "NXDOMAIN AA 0/1/0"
 
 
 def test_the_soa_is_the_zones_with_the_negative_ttl(make_board):

@@ -72,3 +72,27 @@ def test_a_bug_becomes_servfail_and_is_counted(board, monkeypatch, caplog):
     assert board.raw(header() + QUESTION) == header()[:2] + bytes.fromhex("8002" + HEADER_ONLY)
     assert board.responder.counters.events["internal_error"] == 1
     assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize("qtype", [0, 10, 41, 46, 128, 249, 253, 254, 666, 65280, 65535])
+@pytest.mark.parametrize("tcp", [False, True])
+def test_types_that_are_no_data_are_nodata_or_nxdomain(board, qtype, tcp):
+    """RFC 3597: unknown types are like those that are known and not there."""
+    board.register()
+    assert board.shape("web.service", f"TYPE{qtype}", tcp=tcp) == "NOERROR AA 0/1/0"
+    assert board.shape("nope.service", f"TYPE{qtype}", tcp=tcp) == "NXDOMAIN AA 0/1/0"
+
+
+@pytest.mark.parametrize("label", [b"we\0b", b"web.service", b"*", b"\xff", b"web "])
+def test_labels_of_any_bytes_are_other_names(board, label):
+    board.register()
+    name = bytes((len(label),)) + label + QUESTION[4:]
+    reply = board.raw(header() + name)
+    assert reply[2:12] == bytes.fromhex("8403" + "0001000000010000")
+    assert reply[12 : 12 + len(name)] == name
+
+
+def test_a_soa_below_the_apex_stands_in_the_authority_section(board):
+    reply = board.register().ask("web.service", "SOA")
+    assert reply.answer == []
+    assert [(str(one.name), one.ttl) for one in reply.authority] == [("callboard.internal.", 5)]

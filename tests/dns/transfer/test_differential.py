@@ -126,14 +126,16 @@ def beside_alias(packet, _):
     )
 
 
-def above_ports(packet, ours):
-    """`_tcp.SERVICE.service` is there as long as the service is, with or without named ports."""
-    return packet.wire[12:13] + packet.wire[13:14] == b"\4_" and ours is not None and not ours.rcode
+def above_protocols(packet, ours):
+    """`_PROTO.Z` is always there: whether any service speaks it is not kept."""
+    at = 13 + packet.wire[12]
+    directly = packet.wire[at:].lower().startswith(b"\x09callboard\x08internal\0")
+    return packet.wire[13:14] == b"_" and directly and ours is not None and ours.rcode == 0
 
 
 OURS = (
     odd_class, any_type, transfer_type, odd_type, other_opcode, odd_header, malformed, spare_bytes,
-    beside_alias, above_ports,
+    beside_alias, above_protocols,
 )  # fmt: skip
 
 
