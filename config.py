@@ -38,6 +38,8 @@ class ServeConfig:
     peer: Address
     """Its address in `cluster` when none was given."""
     cluster: ClusterList | None
+    calls: Address
+    """The host of `peer` and any free port when none was given."""
     peer_ca: str | None
     peer_cert: str | None
     peer_key: str | None
@@ -61,6 +63,9 @@ class ServeConfig:
     dns_notify: tuple[Target, ...]
     dns_tsig_key: str | None
     default_ttl_s: float
+    mass_expiry_share: float
+    """0.15 for 15 %."""
+    mass_expiry_hold_s: float
     forward: Address | None
     etcd: tuple[str, ...] | None
     """URLs of an etcd to use; None: the node stands alone."""
@@ -114,18 +119,17 @@ def resolve(
 def _agreed(values: dict[str, Any]) -> dict[str, Any]:
     """What must fit together does. Raises `ConfigError`."""
     cluster, name = values["cluster"], values["name"]
-    if cluster is None:
-        return values | {"peer": values["peer"] or PEER_DEFAULT}
-    if values["etcd"] is not None:
+    if cluster is not None and values["etcd"] is not None:
         raise ConfigError(
             "--cluster and --etcd: an etcd is run here, or one that is there is used: give one"
         )
-    if name not in cluster:
+    if cluster is not None and name not in cluster:
         raise ConfigError(
             f"--cluster: this node, {name!r}, is not in the list of {', '.join(cluster)}:"
             " add it, or give its --name"
         )
-    return values | {"peer": values["peer"] or cluster[name]}
+    peer = values["peer"] or (cluster[name] if cluster else PEER_DEFAULT)
+    return values | {"peer": peer, "calls": values["calls"] or Address(peer.host, 0)}
 
 
 def _given(

@@ -14,6 +14,7 @@ from .config import ServeConfig
 from .registry.engine import CannotStart, Engine, EngineError, SqliteEngine
 from .tls import PeerTls
 
+WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 HAND_OVER_S_MAX: Final = 3.0
 """An election takes less than one; a node that stops must not wait for a cluster that is gone."""
 
@@ -43,6 +44,15 @@ def refuse_clustered(data_dir: str) -> None:
             f"{data_dir} belongs to a node of a cluster: start it with the same --cluster again,"
             " or give a node that stands alone another --data-dir"
         )
+
+
+def advertised_host(config: ServeConfig) -> str:
+    """Where other nodes reach this one: the list says, or the address that it listens on."""
+    if config.cluster is not None:
+        return config.cluster[config.name].host
+    if config.calls.host in WILDCARDS:
+        return socket.gethostname()
+    return config.calls.host
 
 
 async def hand_over(engine: Engine) -> None:

@@ -16,8 +16,8 @@ from .clock import LeaseClock
 from .config import ServeConfig
 from .dns import DnsConfig, DnsFront, DnsFrontError, DnsIdentity, RateLimits, TransferConfig
 from .dns_metrics import dns_metrics
-from .engines import hand_over, open_engine
-from .registry import Registry
+from .engines import advertised_host, hand_over, open_engine
+from .registry import CannotRelay, MassExpiry, Registry
 from .registry.engine import Engine, EngineError
 from .tls import PeerTls, ServerTls, TlsError, files_of, reload_all, require_safe_peers
 
@@ -52,7 +52,7 @@ async def _serve(config: ServeConfig) -> int:
         try:
             if not await _unless_stopped(node.start(), stop):
                 return 0
-        except (EngineError, DnsFrontError, CannotListen, TlsError) as error:
+        except (EngineError, DnsFrontError, CannotListen, CannotRelay, TlsError) as error:
             raise StartError(str(error)) from error
         await stop.wait()
         _log.info("stopping")
@@ -101,9 +101,13 @@ class _Node:
             node=config.name,
             default_ttl_s=config.default_ttl_s,
             clock=LeaseClock(),
+            mass_expiry=MassExpiry(config.mass_expiry_share, config.mass_expiry_hold_s),
             on_failure=self._stop.set,
         )
         stack.push_async_callback(registry.close)
+        if config.cluster is not None or config.etcd is not None:
+            host, port = config.calls
+            await registry.renewals.listen(host, port, advertised_host(config), peer_tls)
         with _collector_paused():
             await registry.start()
         dns = DnsFront(_dns_config(config), registry)
@@ -115,7 +119,9 @@ class _Node:
         await api.start()
         dns.succeed()
         certificates = [part for part in (http_tls, peer_tls) if part is not None]
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_all, certificates)
+        if certificates:  # without any, a hangup ends the node as it ends every other program
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, reload_all, certificates)
         _say_ready("https" if http_tls else "http", api, dns)
 
     async def hand_over(self) -> None:
@@ -167,7 +173,8 @@ def _http_tls(config: ServeConfig) -> ServerTls | None:
 def _peer_tls(config: ServeConfig) -> PeerTls | None:
     files = files_of("peer", "peer-ca", config.peer_cert, config.peer_key, config.peer_ca)
     peers = PeerTls(files) if files else None
-    require_safe_peers(config.peer, peers, insecure=config.insecure_peers)
+    for address in (config.peer, config.calls):
+        require_safe_peers(address, peers, insecure=config.insecure_peers)
     return peers
 
 

@@ -131,6 +131,17 @@ def _whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _share(text: str) -> float:
+    number = text.strip().removesuffix("%")
+    try:
+        percent = float(number)
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{text!r} is no share: write a percentage from 0% (off) to 100%")
+    return percent / 100
+
+
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -164,6 +175,13 @@ SETTINGS: Final = (
     Setting("http-cert", "FILE", None, "The HTTP API's certificate: it then speaks TLS.", _path),
     Setting("http-key", "FILE", None, "The key of that certificate.", _path),
     Setting("http-client-ca", "FILE", None, "Clients need a certificate of this CA.", _path),
+    Setting(
+        "calls",
+        "HOST:PORT",
+        None,
+        "Where other nodes bring renewals; the host of --peer and any free port if left out.",
+        _listener,
+    ),
     Setting("peer-ca", "FILE", None, "The CA of the nodes: they check each other with it.", _path),
     Setting("peer-cert", "FILE", None, "The certificate shown to other nodes.", _path),
     Setting("peer-key", "FILE", None, "The key of that certificate.", _path),
@@ -304,6 +322,22 @@ SETTINGS: Final = (
         "The TTL of a registration that names none.",
         parse_duration_s,
         field="default_ttl_s",
+        numeric=True,
+    ),
+    Setting(
+        "mass-expiry-share",
+        "PERCENT",
+        "15%",
+        "Hold expiries back when more of all leases (and more than 10) run out at once; 0: off.",
+        _share,
+    ),
+    Setting(
+        "mass-expiry-hold",
+        "DURATION",
+        "5m",
+        "How long they are held back; 0: off.",
+        parse_duration_s,
+        field="mass_expiry_hold_s",
         numeric=True,
     ),
     Setting(

@@ -26,7 +26,7 @@ class HeartbeatsAnswer(msgspec.Struct):
 
 async def renew_many(call: Call) -> Response:
     body = await call.json(_body, HEARTBEATS_BYTES_MAX)
-    unknown = call.registry.renew([_name(named) for named in body.instances])
+    unknown = await call.registry.renew_many([_name(named) for named in body.instances])
     shown = HeartbeatsAnswer(
         len(body.instances) - len(unknown), [_row(body.instances[at]) for at in unknown]
     )

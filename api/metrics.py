@@ -91,6 +91,14 @@ class Metrics:
             "registry_services": ("Services on the board.", registry.service_count),
             "registry_instances": ("Instances on the board.", registry.instance_count),
             "registry_leases": ("Leases kept by this node.", registry.lease_count),
+            "registry_keeper": (
+                "1 on the node that keeps the leases.",
+                int(registry.keeps_leases),
+            ),
+            "registry_leases_held_back": (
+                "Silent leases that the mass-expiry guard holds back.",
+                registry.held_back,
+            ),
             "kv_keys": ("Keys in the KV store.", registry.kv_count),
             "engine_writable": ("1 while the engine takes writes.", int(engine.writable)),
             "engine_staleness_seconds": (
@@ -100,8 +108,23 @@ class Metrics:
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"callboard_{name}", text, value=value)
-        yield CounterMetricFamily(
-            "callboard_registry_leases_expired",
-            "Leases that ran out and were taken off by this node.",
-            value=registry.expired_total,
-        )
+        counters = {
+            "registry_leases_expired": (
+                "Leases that ran out and were taken off by this node.",
+                registry.expired_total,
+            ),
+            "registry_expiries_held_back": (
+                "Expiries that the mass-expiry guard has held back.",
+                registry.held_back_total,
+            ),
+            "registry_renewals_passed": (
+                "Renewals that the keeper, another node, was told of.",
+                registry.renewals.passed_total,
+            ),
+            "registry_renewals_through_engine": (
+                "Those of them that went through the engine.",
+                registry.renewals.beside_total,
+            ),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(f"callboard_{name}", text, value=value)

@@ -39,6 +39,8 @@ class StatusAnswer(msgspec.Struct):
     uptime: float | int
     writable: bool
     reason: str
+    held_back: int
+    """Silent leases that the mass-expiry guard holds back, on the node that keeps the leases."""
 
 
 class HealthAnswer(msgspec.Struct):
@@ -62,6 +64,7 @@ async def status(call: Call) -> Response:
         uptime=seconds(time.monotonic() - _STARTED_S),
         writable=engine.writable,
         reason=engine.reason,
+        held_back=registry.held_back,
     )
     return answer(registry, shown)
 

@@ -2,8 +2,10 @@
 
 from .errors import InvalidInput, RegistryError, TooLarge, Unavailable
 from .instance import HANDED_OUT, TTL_NEVER, Instance, Port, Status
+from .mass_expiry import MassExpiry
 from .names import DEFAULT_NAMESPACE, InstanceName, is_name
 from .registry import Registry
+from .relay import CannotListen as CannotRelay
 from .views import (
     BatchOperation,
     BatchResult,
@@ -29,6 +31,7 @@ __all__ = [
     "TTL_NEVER",
     "BatchOperation",
     "BatchResult",
+    "CannotRelay",
     "Deregister",
     "Ended",
     "Event",
@@ -40,6 +43,7 @@ __all__ = [
     "KvTopic",
     "Lagged",
     "Listed",
+    "MassExpiry",
     "Port",
     "Register",
     "Registered",

@@ -16,12 +16,14 @@ from .leases import Leases
 from .names import (
     INSTANCE_PREFIX,
     KV_PREFIX,
+    RENEWED_PREFIX,
     InstanceName,
     instance_key,
     instance_name,
     kv_key,
     kv_name,
 )
+from .renewed import decode_renewed
 from .views import Event, KvPair, KvTopic, Listed, ServicesTopic, Topic
 from .watches import Watches
 
@@ -37,6 +39,7 @@ class Board:
         self.leases: Leases[bytes] = Leases()
         self.watches = Watches()
         self.index = 0
+        self.keeps_leases = True
         self.expiring: set[bytes] = set()
         """Keys whose deletion is on its way: a renewal now would come too late. The next
         change to a key, whatever it is, ends that."""
@@ -69,6 +72,9 @@ class Board:
                         events.append(event)
                 elif change.key.startswith(KV_PREFIX):
                     self._apply_kv(change, now_s)
+                elif change.key.startswith(RENEWED_PREFIX) and change.value is not None:
+                    for key in decode_renewed(change.value):
+                        self.renew_key(key, now_s)
             except (DamagedValue, ValueError):
                 _log.exception("the pair %r cannot be read; it is not shown", change.key)
         self.watches.publish(events)
@@ -83,7 +89,21 @@ class Board:
             return TTL_NEVER
         return ttl_s
 
+    def renew_key(self, key: bytes, now_s: float) -> bool:
+        """The same by the engine's key, which another node may have made up."""
+        if key in self.expiring:
+            return False
+        if self.leases.renew(key, now_s) is not None:
+            return True
+        try:
+            return key.startswith(INSTANCE_PREFIX) and self.revision_of(key) is not None
+        except ValueError:
+            return False
+
     def expires_in_s(self, name: InstanceName, now_s: float) -> float | None:
+        """None for what never expires, and on a node that does not know: another keeps leases."""
+        if not self.keeps_leases:
+            return None
         return self.leases.remaining_s(instance_key(name), now_s)
 
     def listed(self, name: InstanceName, entry: Entry, now_s: float) -> Listed:
@@ -100,6 +120,8 @@ class Board:
         if key.startswith(KV_PREFIX):
             pair = self.kv.get(kv_name(key))
             return None if pair is None else pair.modify_index
+        if not key.startswith(INSTANCE_PREFIX):
+            return None
         entry = self.catalog.get(instance_name(key))
         return None if entry is None else entry.modify_index
 

@@ -23,6 +23,7 @@ from .engine.seam import (
     Superseded,
 )
 from .leases import TICK_S
+from .mass_expiry import MassExpiry
 
 DELETES_PER_COMMIT_MAX: Final = 1000
 """Many expiries at once must not make other writers wait for one huge transaction."""
@@ -36,11 +37,34 @@ _log: Final = logging.getLogger("callboard.registry")
 class Expiry:
     """Sweeps the leases of `board` every tick, for as long as this node is the keeper."""
 
-    def __init__(self, engine: Engine, board: Board, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, board: Board, clock: Callable[[], float], mass: MassExpiry
+    ) -> None:
         self._engine = engine
         self._board = board
         self._clock = clock
+        self._mass = mass
         self.expired_total = 0
+        self.held_back_total = 0
+
+    @property
+    def held_back(self) -> int:
+        """How many silent leases the mass-expiry guard holds back right now."""
+        deadline_s = self._board.leases.deadline_s
+        return sum(deadline_s(key) == until_s for key, until_s in self._mass.held.items())
+
+    def begin(self) -> None:
+        """This node keeps the leases from now on: each starts with its full TTL."""
+        self._board.leases.restart(self._clock())
+        self._mass.restart()
+
+    def stand_by(self) -> None:
+        """Another node keeps the leases: none runs out here. Now and then, so that leases that
+        have gone do not stay filed for ever."""
+        now_s = self._clock()
+        self._board.leases.restart(now_s)
+        for key, _ in self._board.leases.run_out(now_s):
+            raise AssertionError(f"{key!r} ran out in the moment in which it began anew")
 
     async def run(self, guard: Guard) -> None:
         """Sweep until cancelled. Raises `Superseded` when another keeper has been elected."""
@@ -50,9 +74,26 @@ class Expiry:
 
     async def sweep(self, guard: Guard) -> None:
         """Delete everything that has run out by now. Raises `Superseded`."""
-        run_out = self._board.leases.run_out(self._clock())
+        leases, now_s = self._board.leases, self._clock()
+        if self._mass.enabled:
+            self._mass.judge(leases.due(now_s), len(leases), now_s)
+        run_out = leases.run_out(now_s)
         while some := dict(islice(run_out, DELETES_PER_COMMIT_MAX)):
-            await self._delete(some, guard)
+            going, held = self._mass.admit(some, now_s)
+            for key, until_s in held.items():
+                leases.set_deadline(key, some[key], until_s, now_s)
+            if held:
+                self._say_held(len(held))
+            if going:
+                await self._delete(going, guard)
+
+    def _say_held(self, count: int) -> None:
+        self.held_back_total += count
+        _log.warning(
+            "%d leases ran out at once, as when a network fails: they are held back for a while,"
+            " and go if they stay silent",
+            count,
+        )
 
     async def _delete(self, ttls_s: dict[bytes, float], guard: Guard) -> None:
         """Delete these keys. What is done or lost to another change ceases to be `expiring`

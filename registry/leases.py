@@ -9,7 +9,7 @@ The caller brings the time: seconds of any monotonic clock.
 """
 
 from collections.abc import Hashable, Iterator
-from math import ceil
+from math import ceil, inf
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -45,6 +45,7 @@ class Leases(Generic[Key]):
         self._ticks: dict[int, tuple[int, list[_Lease[Key]]]] = {}
         """By number; with it once more, so that all leases of a tick share one object for it."""
         self._ttls: dict[float, float] = {}
+        self._restarted_s = -inf
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -84,7 +85,28 @@ class Leases(Generic[Key]):
     def remaining_s(self, key: Key, now_s: float) -> float | None:
         """What is left of the lease of `key`, at least 0; None when it has none."""
         lease = self._leases.get(key)
-        return None if lease is None else max(0.0, lease.deadline_s - now_s)
+        return None if lease is None else max(0.0, self._deadline_s(lease) - now_s)
+
+    def deadline_s(self, key: Key) -> float | None:
+        """When the lease of `key` runs out; None when it has none."""
+        lease = self._leases.get(key)
+        return None if lease is None else self._deadline_s(lease)
+
+    def restart(self, now_s: float) -> None:
+        """Give every lease its full TTL from now, at least; at no cost, however many."""
+        self._restarted_s = now_s
+
+    def due(self, now_s: float) -> int:
+        """How many have run out by now and are not taken off yet."""
+        now = int(now_s / TICK_S)
+        return sum(
+            lease.tick == tick
+            and self._leases.get(lease.key) is lease
+            and self._deadline_s(lease) <= now_s
+            for tick, (_, filed) in self._ticks.items()
+            if tick <= now
+            for lease in filed
+        )
 
     def run_out(self, now_s: float) -> Iterator[tuple[Key, float]]:
         """Take off what has run out by now: (key, TTL) each.
@@ -98,12 +120,16 @@ class Leases(Generic[Key]):
                 lease = filed.pop()
                 if lease.tick != tick or self._leases.get(lease.key) is not lease:
                     continue
+                lease.deadline_s = self._deadline_s(lease)
                 if lease.deadline_s <= now_s:
                     del self._leases[lease.key]
                     yield lease.key, lease.ttl_s
                 else:
                     self._file(lease, now_s)
             del self._ticks[tick]
+
+    def _deadline_s(self, lease: _Lease[Key]) -> float:
+        return max(lease.deadline_s, self._restarted_s + lease.ttl_s)
 
     def _file(self, lease: _Lease[Key], now_s: float) -> None:
         now = int(now_s / TICK_S)

@@ -15,6 +15,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", re.
 
 INSTANCE_PREFIX: Final = b"i/"
 KV_PREFIX: Final = b"k/"
+RENEWED_PREFIX: Final = b"r/"
+"""One key for each node, written when it cannot reach the keeper: the keys that it renews."""
 
 
 class InstanceName(NamedTuple):

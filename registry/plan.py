@@ -47,11 +47,23 @@ def folded(instance: Instance) -> InstanceName:
     return InstanceName(instance.namespace.lower(), instance.service.lower(), instance.id.lower())
 
 
+class Passed(NamedTuple):
+    """A renewal that the keeper, another node, has yet to hear of."""
+
+    position: int
+    key: bytes
+    operation: Register | Heartbeat
+
+
 class Plan:
-    """`add` each operation, commit `operations`, read `results`."""
+    """`add` each operation, commit `operations`, read `results`.
+
+    `passed` is empty on the node that keeps the leases.
+    """
 
     def __init__(self, board: Board, now_s: float) -> None:
         self.operations: list[Operation] = []
+        self.passed: list[Passed] = []
         self._board = board
         self._now_s = now_s
         self._outcomes: list[Written | BatchResult] = []
@@ -68,6 +80,13 @@ class Plan:
                 self._outcomes.append(self._deregister(operation))
             case Heartbeat():
                 self._outcomes.append(self._heartbeat(operation))
+
+    def rewrite(self, operation: Register) -> None:
+        """As `add`, though the same is on the board: the keeper is about to take it off."""
+        name = folded(operation.instance)
+        instance = self._spelled(name, operation.instance)
+        put = Put(instance_key(name), encode_instance(instance))
+        self._outcomes.append(self._write(put, operation, name, instance))
 
     def results(self, written: Sequence[Result]) -> list[BatchResult | Lost]:
         """One result for each operation added, given the engine's for `operations`."""
@@ -92,7 +111,11 @@ class Plan:
         unchanged = entry is not None and entry.value == value
         if entry and unchanged and name not in self._planned and key not in self._board.expiring:
             self._board.leases.renew(key, self._now_s)
-            return Registered(self._board.listed(name, entry, self._now_s), created=False)
+            if not self._board.keeps_leases:
+                self.passed.append(Passed(len(self._outcomes), key, operation))
+            expires_in_s = None if instance.ttl == TTL_NEVER else instance.ttl
+            listed = Listed(entry.instance, entry.create_index, entry.modify_index, expires_in_s)
+            return Registered(listed, created=False)
         return self._write(Put(key, value), operation, name, instance)
 
     def _deregister(self, operation: Deregister) -> Written | BatchResult:
@@ -113,6 +136,8 @@ class Plan:
         if name in self._planned:
             return _renewal(instance)
         ttl_s = self._board.renew(name, self._now_s)
+        if ttl_s is not None and not self._board.keeps_leases:
+            self.passed.append(Passed(len(self._outcomes), instance_key(name), operation))
         return None if ttl_s is None else _renewal(instance)
 
     def _put_status(self, operation: Heartbeat, name: InstanceName, instance: Instance) -> Written:

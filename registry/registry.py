@@ -22,19 +22,17 @@ from .engine.seam import (
     EngineError,
     EngineStatus,
     Member,
-    Operation,
-    OutcomeUnknown,
     Put,
-    Result,
-    Superseded,
 )
-from .errors import RegistryError, TooLarge, Unavailable
+from .errors import TooLarge, Unavailable
 from .expiry import Expiry
 from .instance import TTL_NEVER, DamagedValue, Instance
+from .keeping import Keeping
 from .kv import VALUE_BYTES_MAX, StoredKv, encode_kv
-from .names import InstanceName, kv_key
-from .plan import Lost, Plan
+from .mass_expiry import MassExpiry
+from .names import InstanceName, instance_key, kv_key
 from .reloading import lost_changes
+from .renewals import Renewals
 from .restoring import restore_operations
 from .showing import Showing
 from .views import (
@@ -52,10 +50,7 @@ from .views import (
     Topic,
 )
 from .watches import Subscription
-
-STATUS_WRITES_MAX: Final = 256
-"""How often a status is written again because something else was written meanwhile: so many
-reports for one instance at once are a program that has gone wild."""
+from .writes import Writes
 
 _log: Final = logging.getLogger("callboard.registry")
 
@@ -73,19 +68,24 @@ class Registry:
         node: str,
         default_ttl_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        mass_expiry: MassExpiry | None = None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_failure` is called when `failed` becomes true: end the process then."""
+        """`on_failure` is called when `failed` becomes true: end the process then. Without
+        `mass_expiry` whatever has run out goes, however much it is."""
         self.node = node
         self.default_ttl_s = default_ttl_s
         self._engine = engine
         self._clock = clock
         self._on_failure = on_failure
         self._board = Board()
-        self._expiry = Expiry(engine, self._board, clock)
+        mass = mass_expiry or MassExpiry(share=0)
+        self._expiry = Expiry(engine, self._board, clock, mass)
+        self._keeping = Keeping(engine, node, self._board, self._expiry)
         self._showing = Showing()
+        self.renewals = Renewals(engine, node, self._board, self._showing, clock)
+        self._writes = Writes(engine, self._board, self._showing, self.renewals, clock)
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing = False
         self.failed = False
         """A defect has stopped changes or leases: a board that stands still must not be shown
         as one that lives."""
@@ -105,14 +105,14 @@ class Registry:
         self._showing.reached(revision)
         self._tasks = [
             asyncio.create_task(self._apply_changes(), name="registry-apply"),
-            asyncio.create_task(self._keep_leases(), name="registry-leases"),
+            asyncio.create_task(self._keeping.run(self.renewals.address), name="registry-leases"),
         ]
         for task in self._tasks:
             task.add_done_callback(self._ended)
 
     def drain(self) -> None:
         """Refuse writes from now on and let blocking reads answer."""
-        self._closing = True
+        self._writes.closing = True
         self._board.watches.close()
 
     async def close(self) -> None:
@@ -121,6 +121,7 @@ class Registry:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.renewals.close()
 
     @property
     def index(self) -> int:
@@ -129,8 +130,14 @@ class Registry:
 
     @property
     def keeper(self) -> str:
-        """The node that keeps the leases."""
-        return self.node
+        """The node that keeps the leases, "" between two of them."""
+        keeper = self._engine.keeper()
+        return "" if keeper is None else keeper.name
+
+    @property
+    def keeps_leases(self) -> bool:
+        """Whether that is this node."""
+        return self._board.keeps_leases
 
     @property
     def service_count(self) -> int:
@@ -153,6 +160,15 @@ class Registry:
         """How many leases this node has found run out and taken off."""
         return self._expiry.expired_total
 
+    @property
+    def held_back(self) -> int:
+        """Silent leases that the mass-expiry guard holds back right now."""
+        return self._expiry.held_back
+
+    @property
+    def held_back_total(self) -> int:
+        return self._expiry.held_back_total
+
     def staleness_ms(self) -> float:
         return self._engine.staleness_ms()
 
@@ -168,41 +184,42 @@ class Registry:
             revision = await self._engine.confirm()
         except EngineError as error:
             raise Unavailable("no_quorum", str(error)) from error
-        if not await self._showing.wait(revision):
-            raise Unavailable("shutting_down", "this node is stopping; ask another")
+        if not await self._writes.shown(revision):
+            if self._writes.closing:
+                raise Unavailable("shutting_down", "this node is stopping; ask another")
+            raise Unavailable("no_quorum", "this node does not come up to date; ask another")
 
     async def register(self, instance: Instance) -> Registered:
         """Put on the board or replace. Names may be in any case; the first spelling stays."""
-        result = await self._one(Register(instance))
+        result = await self._writes.one(Register(instance))
         assert isinstance(result, Registered)
         return result
 
     async def deregister(self, name: InstanceName) -> bool:
         """Take off the board; False when it was not there."""
-        return await self._one(Deregister(name)) is True
+        return await self._writes.one(Deregister(name)) is True
 
     async def heartbeat(self, beat: Heartbeat) -> Renewal | None:
         """Renew; writes only when the status or the output changes. None: not registered."""
-        result = await self._one(beat)
+        result = await self._writes.one(beat)
         assert result is None or isinstance(result, Renewal)
         return result
 
     def renew(self, names: Sequence[InstanceName]) -> list[int]:
-        """Renew many at once, writing nothing; the positions of those that are unknown."""
+        """Renew many at the keeper, writing nothing; the positions of those that are unknown."""
         now_s = self._clock()
         renew = self._board.renew
         return [position for position, name in enumerate(names) if renew(name, now_s) is None]
 
+    async def renew_many(self, names: Sequence[InstanceName]) -> list[int]:
+        """The same at any node: the keeper is told, and answers."""
+        if self._board.keeps_leases:
+            return self.renew(names)
+        return await self.renewals.pass_on([instance_key(name) for name in names])
+
     async def batch(self, operations: Sequence[BatchOperation]) -> list[BatchResult]:
         """Do many in one commit; one result each, in order."""
-        plan = Plan(self._board, self._clock())
-        for operation in operations:
-            plan.add(operation)
-        results = plan.results(await self._commit(plan.operations))
-        return [
-            await self._write_status(result.operation) if isinstance(result, Lost) else result
-            for result in results
-        ]
+        return await self._writes.batch(operations)
 
     def services(self, namespace: str) -> Iterator[ServiceSummary]:
         """Safe to go on with after other tasks ran: each service is as of its own moment."""
@@ -256,18 +273,18 @@ class Registry:
                 "value", f"the value has {len(value)} bytes, {VALUE_BYTES_MAX} are allowed"
             )
         stored = StoredKv(flags, TTL_NEVER if ttl_s is None else ttl_s, value)
-        [result] = await self._commit([Put(kv_key(key), encode_kv(stored), cas)])
+        [result] = await self._writes.commit([Put(kv_key(key), encode_kv(stored), cas)])
         return isinstance(result, Done)
 
     async def kv_delete(self, key: str, *, cas: int | None = None) -> bool:
         """Delete; True unless `cas` does not hold: deleting what is not there is done."""
-        [result] = await self._commit([Delete(kv_key(key), cas)])
+        [result] = await self._writes.commit([Delete(kv_key(key), cas)])
         return isinstance(result, Done) or result.revision == ABSENT
 
     async def kv_delete_prefix(self, prefix: str) -> int:
         """Delete everything that starts with `prefix`; how many there were."""
         deletes = [Delete(kv_key(key)) for key in self._board.kv.keys(prefix)]
-        results = await self._commit(deletes)
+        results = await self._writes.commit(deletes)
         return sum(isinstance(result, Done) for result in results)
 
     def modify_index(self, topic: Topic) -> int:
@@ -297,47 +314,8 @@ class Registry:
         Indices go on growing, and every lease starts anew.
         """
         operations = await restore_operations(path, self._board)
-        await self._commit(operations)
+        await self._writes.commit(operations)
         return self.index
-
-    async def _one(self, operation: BatchOperation) -> BatchResult:
-        plan = Plan(self._board, self._clock())
-        plan.add(operation)
-        [result] = plan.results(await self._commit(plan.operations))
-        if isinstance(result, Lost):
-            return await self._write_status(result.operation)
-        if isinstance(result, RegistryError):
-            raise result
-        return result
-
-    async def _write_status(self, beat: Heartbeat) -> Renewal | None:
-        for _ in range(STATUS_WRITES_MAX):
-            plan = Plan(self._board, self._clock())
-            plan.add(beat)
-            [result] = plan.results(await self._commit(plan.operations))
-            if not isinstance(result, Lost):
-                assert result is None or isinstance(result, Renewal)
-                return result
-        raise Unavailable(
-            "no_quorum", f"{beat.name.id} was replaced {STATUS_WRITES_MAX} times meanwhile"
-        )
-
-    async def _commit(self, operations: Sequence[Operation]) -> list[Result]:
-        if not operations:
-            return []
-        if self._closing:
-            raise Unavailable("shutting_down", "this node is shutting down; ask another")
-        try:
-            results = await self._engine.commit(operations)
-        except OutcomeUnknown as error:
-            raise Unavailable("outcome_unknown", str(error)) from error
-        except EngineError as error:
-            raise Unavailable("no_quorum", str(error)) from error
-        if not await self._showing.wait(max([result.revision for result in results])):
-            # Committed, only not shown here any more: "refused" would be a lie.
-            text = "the write was accepted while this node stopped: read it back"
-            raise Unavailable("outcome_unknown", text)
-        return results
 
     async def _apply_changes(self) -> None:
         try:
@@ -350,7 +328,7 @@ class Registry:
                     _log.warning("changes were lost from the engine's history: loading again")
                     await self._load_again()
         finally:
-            self._closing = True
+            self._writes.closing = True
             self._showing.stop()
 
     def _show(self, changes: Sequence[Change]) -> None:
@@ -369,14 +347,6 @@ class Registry:
             _log.critical("%s failed", task.get_name(), exc_info=error)
             self.failed = True
             self._on_failure()
-
-    async def _keep_leases(self) -> None:
-        while True:
-            guard = await self._engine.campaign(self.node)
-            try:
-                await self._expiry.run(guard)
-            except Superseded:
-                _log.warning("another node keeps the leases now")
 
 
 def _folded(name: InstanceName) -> InstanceName:

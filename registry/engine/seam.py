@@ -196,6 +196,10 @@ class Engine(Protocol):
         """Write a consistent copy to a new file at `path`; the revision it holds."""
         ...
 
+    def identity(self) -> str:
+        """The same on all nodes of one cluster, and on no other's; "" for a node alone."""
+        ...
+
     async def members(self) -> list[Member]: ...
 
     async def add_member(self, name: str, address: str) -> None:

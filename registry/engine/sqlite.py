@@ -97,6 +97,9 @@ class SqliteEngine:
         """Raises `Refused` when the file exists or cannot be written."""
         return await self._reader.backup(path)
 
+    def identity(self) -> str:
+        return ""
+
     async def members(self) -> list[Member]:
         return [Member(self._node, "", leader=True, healthy=self._link.stopped == "")]
 

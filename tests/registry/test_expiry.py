@@ -55,8 +55,8 @@ class Slow:
     def __getattr__(self, name):
         return getattr(self._engine, name)
 
-    async def campaign(self, name):
-        await asyncio.get_running_loop().create_future()
+    async def campaign(self, name, address=""):
+        return self._engine._guard
 
     async def watch(self, from_revision):
         async for changes in self._engine.watch(from_revision):
@@ -85,6 +85,7 @@ class Board:
         self.clock = Clock()
         self.engine = Slow(sqlite)
         self.registry = Registry(self.engine, node="one", clock=self.clock)
+        self.registry._expiry.run = self._never
         self._sqlite = sqlite
         self._subscription = None
         self.guard = None
@@ -92,7 +93,12 @@ class Board:
     async def start(self):
         self.guard = await self._sqlite.campaign("one")
         await self.registry.start()
+        while not self.registry.keeps_leases:  # noqa: ASYNC110  # a few turns of the loop
+            await asyncio.sleep(0)
         self._subscription = self.registry.subscribe(ServicesTopic(None))
+
+    async def _never(self, _guard):
+        await asyncio.get_running_loop().create_future()
 
     def present(self):
         return {listed.instance.id for listed in self.registry.instances("default", "web")}

@@ -20,7 +20,7 @@ from callboard.registry import (
 from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine
 from callboard.registry.kv import VALUE_BYTES_MAX
 from callboard.registry.plan import REGISTRATION_BYTES_MAX
-from callboard.registry.registry import STATUS_WRITES_MAX
+from callboard.registry.writes import STATUS_WRITES_MAX
 
 NAME = InstanceName("default", "web", "web-1")
 SETTLE_S_MAX = 10.0

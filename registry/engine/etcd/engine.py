@@ -61,6 +61,7 @@ class EtcdEngine:
         self._loader = Loader(connection, self._layout)
         self._cluster = Cluster(connection, owned=settings.owned)
         self._tasks: list[asyncio.Task[None]] = []
+        self._cluster_id = 0
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -88,6 +89,7 @@ class EtcdEngine:
                     lambda at: at.maintenance.Status, StatusRequest()
                 )
                 check_version(status.version)
+                self._cluster_id = status.header.cluster_id
                 return await read_position(self._connection, self._layout)
             except EngineError as error:
                 for_good = isinstance(error, CannotStart | Unwritable | TokenRejected)
@@ -143,6 +145,9 @@ class EtcdEngine:
     async def backup(self, path: str) -> int:
         """Raises `Refused` when the file exists or cannot be written."""
         return await write_backup(self._loader, path)
+
+    def identity(self) -> str:
+        return f"{self._cluster_id:x}/{self._settings.prefix}"
 
     async def members(self) -> list[Member]:
         return await self._cluster.members()

@@ -1,0 +1,120 @@
+"""From a call's operations to its results: planned, committed, shown, and the keeper told."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from .board import Board
+from .engine.seam import Engine, EngineError, Operation, OutcomeUnknown, Result
+from .errors import RegistryError, Unavailable
+from .plan import Lost, Plan
+from .renewals import Renewals
+from .showing import Showing
+from .views import BatchOperation, BatchResult, Heartbeat, Register, Renewal
+
+SHOW_S_MAX: Final = 5.0
+"""A write that is done shows here within milliseconds, unless this node is cut off."""
+STATUS_WRITES_MAX: Final = 256
+"""How often a status is written again because something else was written meanwhile: so many
+reports for one instance at once are a program that has gone wild."""
+
+
+class Writes:
+    """Raise `Unavailable`; with `closing` set, all of them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        board: Board,
+        showing: Showing,
+        renewals: Renewals,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._board = board
+        self._showing = showing
+        self._renewals = renewals
+        self._clock = clock
+        self.closing = False
+
+    async def batch(self, operations: Sequence[BatchOperation]) -> list[BatchResult]:
+        """Do many in one commit; one result each, in order."""
+        plan = Plan(self._board, self._clock())
+        for operation in operations:
+            plan.add(operation)
+        results = await self._settle(plan)
+        return [
+            await self._write_status(result.operation) if isinstance(result, Lost) else result
+            for result in results
+        ]
+
+    async def one(self, operation: BatchOperation) -> BatchResult:
+        plan = Plan(self._board, self._clock())
+        plan.add(operation)
+        [result] = await self._settle(plan)
+        if isinstance(result, Lost):
+            return await self._write_status(result.operation)
+        if isinstance(result, RegistryError):
+            raise result
+        return result
+
+    async def _settle(self, plan: Plan) -> list[BatchResult | Lost]:
+        """Commit, and tell the keeper what this node has renewed without writing."""
+        results = plan.results(await self.commit(plan.operations))
+        if plan.passed:
+            try:
+                unknown = await self._renewals.pass_on([passed.key for passed in plan.passed])
+            except Unavailable as error:
+                for passed in plan.passed:
+                    results[passed.position] = error
+            else:
+                for at in unknown:
+                    passed = plan.passed[at]
+                    results[passed.position] = await self._again(passed.operation)
+        return results
+
+    async def _again(self, operation: Register | Heartbeat) -> BatchResult | Lost:
+        """The keeper has given up what was to be renewed."""
+        if isinstance(operation, Heartbeat):
+            return None
+        plan = Plan(self._board, self._clock())
+        plan.rewrite(operation)
+        [result] = plan.results(await self.commit(plan.operations))
+        return result
+
+    async def _write_status(self, beat: Heartbeat) -> Renewal | None:
+        for _ in range(STATUS_WRITES_MAX):
+            plan = Plan(self._board, self._clock())
+            plan.add(beat)
+            [result] = plan.results(await self.commit(plan.operations))
+            if not isinstance(result, Lost):
+                assert result is None or isinstance(result, Renewal)
+                return result
+        raise Unavailable(
+            "no_quorum", f"{beat.name.id} was replaced {STATUS_WRITES_MAX} times meanwhile"
+        )
+
+    async def commit(self, operations: Sequence[Operation]) -> list[Result]:
+        if not operations:
+            return []
+        if self.closing:
+            raise Unavailable("shutting_down", "this node is shutting down; ask another")
+        try:
+            results = await self._engine.commit(operations)
+        except OutcomeUnknown as error:
+            raise Unavailable("outcome_unknown", str(error)) from error
+        except EngineError as error:
+            raise Unavailable("no_quorum", str(error)) from error
+        revision = max([result.revision for result in results])
+        if self._board.index < revision and not await self.shown(revision):
+            # Committed, only not shown here any more: "refused" would be a lie.
+            text = "the write was accepted, but this node does not show it: read it back"
+            raise Unavailable("outcome_unknown", text)
+        return results
+
+    async def shown(self, revision: int) -> bool:
+        try:
+            async with asyncio.timeout(SHOW_S_MAX):
+                return await self._showing.wait(revision)
+        except TimeoutError:
+            return False
