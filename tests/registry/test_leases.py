@@ -262,3 +262,41 @@ LeasesMachine.TestCase.settings = settings(
     max_examples=100, stateful_step_count=40, deadline=None, print_blob=True
 )
 TestLeases = LeasesMachine.TestCase
+
+
+def test_after_a_restart_every_lease_has_its_full_ttl_and_no_less_than_it_had():
+    leases = Leases()
+    leases.grant("a", 10.0, 0.0)
+    leases.grant("b", 10.0, 8.0)
+    leases.set_deadline("c", 10.0, 60.0, 0.0)
+    leases.restart(9.0)
+    assert [leases.remaining_s(key, 9.0) for key in "abc"] == [10.0, 10.0, 51.0]
+    assert list(leases.run_out(18.9)) == []
+    assert {key for key, _ in leases.run_out(19.0 + TICK_S)} == {"a", "b"}
+    assert leases.deadline_s("c") == 60.0
+    assert leases.deadline_s("a") is None
+
+
+def test_a_node_that_stands_by_lets_nothing_run_out_and_nothing_pile_up():
+    leases = Leases()
+    leases.grant("stays", 5.0, 0.0)
+    for second in range(300):
+        leases.grant(f"gone-{second}", 5.0, float(second))
+        leases.drop(f"gone-{second}")
+        leases.restart(float(second))
+        assert list(leases.run_out(float(second))) == []
+    assert leases.remaining_s("stays", 299.0) == 5.0
+    assert sum(len(filed) for _, filed in leases._ticks.values()) < 20
+
+
+def test_what_is_due_is_counted_before_it_is_taken_off():
+    leases = Leases()
+    for number in range(30):
+        leases.grant(number, 1.0 + number / 10, 0.0)
+    leases.renew(3, 1.0)
+    leases.drop(4)
+    now_s = 2.0 + TICK_S
+    due = leases.due(now_s)
+    assert due == len(list(leases.run_out(now_s)))
+    assert due > 5
+    assert leases.due(now_s) == 0
