@@ -38,19 +38,19 @@ class ServerCookies:
 
     def client_cookie_valid(self, cookie: bytes, address: bytes) -> bool:
         """Whether the COOKIE option's value holds one of ours for this packed address."""
-        return self._age_s(cookie, address) is not None
+        return self._made(cookie, address) is not None
 
     def reply(self, cookie: bytes, address: bytes) -> tuple[bytes, bool]:
         """What to send back for a COOKIE option's value, and whether that was valid."""
-        age_s = self._age_s(cookie, address)
-        if age_s is not None and age_s <= REUSE_S_MAX and self._is_of(0, cookie, address):
+        made = self._made(cookie, address)
+        if made is not None and made[0] <= REUSE_S_MAX and made[1] == self._secrets[0]:
             return cookie, True
         client = cookie[:CLIENT_BYTES]
         head = client + _VERSION + _TIME.pack(int(self._clock()) & 0xFFFFFFFF)
-        return head + siphash_2_4(self._secrets[0], head + _host(address)), age_s is not None
+        return head + siphash_2_4(self._secrets[0], head + _host(address)), made is not None
 
-    def _age_s(self, cookie: bytes, address: bytes) -> int | None:
-        """Of a valid one; None for anything else."""
+    def _made(self, cookie: bytes, address: bytes) -> tuple[int, bytes] | None:
+        """How many seconds ago, and with which secret; None for one that is not valid."""
         if len(cookie) != CLIENT_BYTES + _OURS_BYTES or cookie[8:12] != _VERSION:
             return None
         (made,) = _TIME.unpack_from(cookie, 12)
@@ -58,13 +58,12 @@ class ServerCookies:
         age_s = int(((int(self._clock()) - made) + 2**31) % 2**32 - 2**31)
         if not -AHEAD_S_MAX <= age_s <= AGE_S_MAX:
             return None
-        if not any(self._is_of(at, cookie, address) for at in range(len(self._secrets))):
-            return None
-        return age_s
-
-    def _is_of(self, at: int, cookie: bytes, address: bytes) -> bool:
-        # No constant-time comparison: it costs more than the network's jitter could tell.
-        return siphash_2_4(self._secrets[at], cookie[:16] + _host(address)) == cookie[16:]
+        hashed = cookie[:16] + _host(address)
+        for secret in self._secrets:
+            # Not compared in constant time: the network's jitter hides what that would.
+            if siphash_2_4(secret, hashed) == cookie[16:]:
+                return age_s, secret
+        return None
 
 
 def _host(address: bytes) -> bytes:
