@@ -39,7 +39,8 @@ class Nodes:
         return [board.http_port for board in self.boards.values()]
 
     def cpu_s(self) -> float:
-        return sum(board.server.cpu_s() for board in self.boards.values())
+        """Of those that run."""
+        return sum(self.boards[name].server.cpu_s() for name in self.running())
 
     def status(self, name: str) -> dict[str, Any]:
         url = f"http://{HOST}:{self.boards[name].http_port}/v1/status"
