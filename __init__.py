@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Status,
         TimedOut,
         TooLarge,
+        Transfer,
         Unavailable,
         UnexpectedAnswer,
     )
@@ -69,6 +70,7 @@ __all__ = [
     "Status",
     "TimedOut",
     "TooLarge",
+    "Transfer",
     "Unavailable",
     "UnexpectedAnswer",
     "__version__",

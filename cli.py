@@ -126,6 +126,39 @@ cli.add_command(
 
 
 @cli.command()
+@click.option("--data-dir", required=True, metavar="DIR", help="Of a node that is stopped.")
+@click.option("--yes", is_flag=True, help="Do it; without it, only say what would be done.")
+def recover(data_dir: str, yes: bool) -> None:
+    """Make a cluster of one node alone, when its majority is lost for good.
+
+    What the other nodes had agreed on without this one is gone, so take the node with the
+    newest data, and make sure that none of the others runs.
+    """
+    if not yes:
+        click.echo(
+            f"{data_dir} would become a cluster of its one node, and forget all others. What they"
+            " agreed on without it would be lost. Stop all nodes, and say --yes to do it."
+        )
+        return
+    import asyncio
+
+    from .registry.engine import EngineError
+    from .registry.engine.etcd import recover as recover_member
+
+    try:
+        alone, revision = asyncio.run(recover_member(data_dir))
+    except EngineError as error:
+        _fail(str(error), EXIT_REFUSED)
+    [(name, address)] = alone.members.items()
+    click.echo(
+        f"{name!r} is a cluster of its own, with the board as of index {revision}.\n"
+        f"Start it with --cluster {name}={address}; then, for each other node, run\n"
+        "`callboard members add NAME HOST:PORT` and start it on an empty data directory with\n"
+        "--cluster holding all nodes."
+    )
+
+
+@cli.command()
 def version() -> None:
     """Print the version of this program."""
     click.echo(f"callboard {__version__}")

@@ -51,7 +51,7 @@ async def _serve(config: ServeConfig) -> int:
         node = _Node(config, stack, stop)
         try:
             if not await _unless_stopped(node.start(), stop):
-                return 0
+                return node.exit_code
         except (EngineError, DnsFrontError, CannotListen, CannotRelay, TlsError) as error:
             raise StartError(str(error)) from error
         await stop.wait()

@@ -1,13 +1,15 @@
-"""The cluster's members. A node that stands alone lists itself and says so to the rest."""
+"""The cluster's members, and handing over. A node that stands alone says so."""
 
 from typing import Final
 
 import msgspec
 
+from ..addresses import parse_address
+from ..cluster_list import parse_node_name
 from .call import Call
-from .errors import ApiError
+from .errors import invalid
 from .inputs import MemberBody
-from .responses import Response, answer
+from .responses import Response, answer, no_content
 from .status import MemberAnswer, members
 
 MEMBER_BYTES_MAX: Final = 4096
@@ -19,29 +21,35 @@ class MembersAnswer(msgspec.Struct):
     members: list[MemberAnswer]
 
 
+class TransferAnswer(msgspec.Struct):
+    """Who keeps the leases and whose engine leads, now."""
+
+    keeper: str
+    leader: str
+
+
 async def list_members(call: Call) -> Response:
     return answer(call.registry, MembersAnswer(await members(call.registry)))
 
 
 async def add_member(call: Call) -> Response:
     body = await call.json(_body, MEMBER_BYTES_MAX)
-    raise _stands_alone(call, f"{body.name[:80]!r} cannot join")
+    for field, parse, text in (
+        ("name", parse_node_name, body.name),
+        ("address", parse_address, body.address),
+    ):
+        try:
+            parse(text)
+        except ValueError as error:
+            raise invalid(field, str(error)) from error
+    added = await call.registry.membership.add(body.name, body.address)
+    return answer(call.registry, MembersAnswer([MemberAnswer(*member) for member in added]))
 
 
 async def remove_member(call: Call) -> Response:
-    name = call.parts[0]
-    if name not in {member.name for member in await call.registry.members()}:
-        raise ApiError(404, "unknown_member", f"{name[:80]!r} is no member")
-    raise _stands_alone(call, f"{name[:80]!r} is the only member and cannot be removed")
+    await call.registry.membership.remove(call.parts[0])
+    return no_content(call.registry)
 
 
 async def transfer(call: Call) -> Response:
-    raise _stands_alone(call, "there is no other node to hand over to")
-
-
-def _stands_alone(call: Call, what: str) -> ApiError:
-    return ApiError(
-        409,
-        "stands_alone",
-        f"{what}: {call.registry.node!r} stands alone on its embedded engine",
-    )
+    return answer(call.registry, TransferAnswer(*await call.registry.membership.transfer()))

@@ -4,7 +4,15 @@ from typing import Final
 
 import msgspec
 
-from ..registry import InvalidInput, RegistryError, TooLarge, Unavailable
+from ..registry import (
+    ChangeRefused,
+    InvalidInput,
+    RegistryError,
+    StandsAlone,
+    TooLarge,
+    Unavailable,
+    UnknownMember,
+)
 
 RETRY_AFTER_S: Final = 1
 """What a 503 tells clients to wait: an election or a restart is over by then."""
@@ -69,6 +77,12 @@ def from_registry(error: RegistryError) -> ApiError:
             return ApiError(413, "too_large", error.message, error.field)
         case InvalidInput():
             return invalid(error.field, error.message)
+        case StandsAlone():
+            return ApiError(409, "stands_alone", error.message)
+        case ChangeRefused():
+            return ApiError(409, "change_refused", error.message)
+        case UnknownMember():
+            return ApiError(404, "unknown_member", error.message)
         case Unavailable():
             return retry_later(error.code, error.message)
         case _:

@@ -6,7 +6,14 @@ from typing import Any, Final
 from .answers import InstanceAnswer, InstancesAnswer, RenewalAnswer
 from .batch import BatchAnswer, batch
 from .call import Call
-from .cluster import MembersAnswer, add_member, list_members, remove_member, transfer
+from .cluster import (
+    MembersAnswer,
+    TransferAnswer,
+    add_member,
+    list_members,
+    remove_member,
+    transfer,
+)
 from .docs import docs_page
 from .heartbeats import HeartbeatsAnswer, renew_many
 from .inputs import BatchBody, HeartbeatBody, HeartbeatsBody, InstanceBody, MemberBody
@@ -224,7 +231,7 @@ ROUTES: Final = (
         "Add a member.",
         body=MemberBody,
         answer=MembersAnswer,
-        statuses=(200, 400, 409),
+        statuses=(200, 400, 409, 503),
         example={"name": "node-b", "address": "10.0.0.2:8300"},
     ),
     Route(
@@ -232,14 +239,15 @@ ROUTES: Final = (
         "/v1/cluster/members/{name}",
         remove_member,
         "Remove a member.",
-        statuses=(204, 404, 409),
+        statuses=(204, 404, 409, 503),
     ),
     Route(
         "POST",
         "/v1/cluster/transfer",
         transfer,
         "Hand lease keeping and leadership to another node.",
-        statuses=(204, 409),
+        answer=TransferAnswer,
+        statuses=(200, 409, 503),
     ),
     Route("GET", "/v1/snapshot", save, "Save everything to a file.", media_type=MEDIA_TYPE),
     Route(

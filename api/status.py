@@ -70,7 +70,7 @@ async def status(call: Call) -> Response:
 
 
 async def members(registry: Registry) -> list[MemberAnswer]:
-    return [MemberAnswer(*member) for member in await registry.members()]
+    return [MemberAnswer(*member) for member in await registry.membership.members()]
 
 
 async def metrics(call: Call) -> Response:

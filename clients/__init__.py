@@ -30,6 +30,7 @@ from .results import (
     ServiceSummary,
     SnapshotEvent,
     Status,
+    Transfer,
 )
 from .sync import Client, Registration
 
@@ -63,6 +64,7 @@ __all__ = [
     "Status",
     "TimedOut",
     "TooLarge",
+    "Transfer",
     "Unavailable",
     "UnexpectedAnswer",
 ]

@@ -20,7 +20,7 @@ from .kv import AsyncKv
 from .registration import AsyncRegistration, made_id
 from .request import Request, duration_s
 from .requests import Described
-from .results import Event, Instance, Instances, Member, Renewal, ServiceSummary, Status
+from .results import Event, Instance, Instances, Member, Renewal, ServiceSummary, Status, Transfer
 from .snapshots import AsyncSnapshots
 from .trust import trust_for
 from .watching import Watch
@@ -291,6 +291,20 @@ class AsyncClient:
     async def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """The nodes of the cluster."""
         return await self._call(requests.members(), timeout)
+
+    async def add_member(
+        self, name: str, address: str, *, timeout: float | None = None
+    ) -> tuple[Member, ...]:
+        """Let a node join, whose raft is reached at `address`; all members then."""
+        return await self._call(requests.add_member(name, address), timeout)
+
+    async def remove_member(self, name: str, *, timeout: float | None = None) -> None:
+        """Take a node out of the cluster for good."""
+        await self._call(requests.remove_member(name), timeout)
+
+    async def transfer(self, *, timeout: float | None = None) -> Transfer:
+        """Let another node keep the leases, and lead, than the server that is asked."""
+        return await self._call(requests.transfer(), timeout)
 
     async def close(self) -> None:
         """Deregister what is registered, end what runs. May be called again."""

@@ -7,7 +7,7 @@ import msgspec
 
 from .errors import InvalidArgument
 from .request import Answer, Request, duration_s, segment
-from .results import Instance, Instances, Member, Port, Renewal, ServiceSummary, Status
+from .results import Instance, Instances, Member, Port, Renewal, ServiceSummary, Status, Transfer
 
 INDEX_HEADER: Final = "X-Callboard-Index"
 ALL_NAMESPACES: Final = "*"
@@ -182,6 +182,30 @@ def members() -> Request[tuple[Member, ...]]:
         "GET",
         "/v1/cluster/members",
         lambda answer: msgspec.json.decode(answer.body, type=_MembersBody).members,
+    )
+
+
+def add_member(name: str, address: str) -> Request[tuple[Member, ...]]:
+    return Request(
+        "POST",
+        "/v1/cluster/members",
+        lambda answer: msgspec.json.decode(answer.body, type=_MembersBody).members,
+        body=msgspec.json.encode({"name": name, "address": address}),
+        repeatable=False,
+    )
+
+
+def remove_member(name: str) -> Request[None]:
+    path = f"/v1/cluster/members/{segment(name, 'name')}"
+    return Request("DELETE", path, lambda answer: None, repeatable=False)
+
+
+def transfer() -> Request[Transfer]:
+    return Request(
+        "POST",
+        "/v1/cluster/transfer",
+        lambda answer: msgspec.json.decode(answer.body, type=Transfer),
+        repeatable=False,
     )
 
 

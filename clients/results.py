@@ -110,6 +110,13 @@ class Member(msgspec.Struct, frozen=True):
     healthy: bool = True
 
 
+class Transfer(msgspec.Struct, frozen=True):
+    """Who keeps the leases and who leads after a hand-over."""
+
+    keeper: str
+    leader: str
+
+
 class Status(msgspec.Struct, frozen=True):
     """What a node says of itself. `uptime` is in seconds."""
 

@@ -18,7 +18,17 @@ from .kv import AsyncKv, Keys, Pairs
 from .loop_thread import LoopStopped, LoopThread
 from .registration import AsyncRegistration
 from .requests import Described
-from .results import Event, Instance, Instances, KvPair, Member, Renewal, ServiceSummary, Status
+from .results import (
+    Event,
+    Instance,
+    Instances,
+    KvPair,
+    Member,
+    Renewal,
+    ServiceSummary,
+    Status,
+    Transfer,
+)
 from .snapshots import SNAPSHOT_S, AsyncSnapshots
 
 
@@ -331,6 +341,17 @@ class Client:
     def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """The nodes of the cluster."""
         return self._thread.run(self._client.members(timeout=timeout))
+
+    def add_member(
+        self, name: str, address: str, *, timeout: float | None = None
+    ) -> tuple[Member, ...]:
+        return self._thread.run(self._client.add_member(name, address, timeout=timeout))
+
+    def remove_member(self, name: str, *, timeout: float | None = None) -> None:
+        self._thread.run(self._client.remove_member(name, timeout=timeout))
+
+    def transfer(self, *, timeout: float | None = None) -> Transfer:
+        return self._thread.run(self._client.transfer(timeout=timeout))
 
     def close(self) -> None:
         """Deregister what is registered, end what runs. May be called again."""

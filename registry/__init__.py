@@ -1,6 +1,14 @@
 """What is registered: names and leases over an engine of key-value pairs."""
 
-from .errors import InvalidInput, RegistryError, TooLarge, Unavailable
+from .errors import (
+    ChangeRefused,
+    InvalidInput,
+    RegistryError,
+    StandsAlone,
+    TooLarge,
+    Unavailable,
+    UnknownMember,
+)
 from .instance import HANDED_OUT, TTL_NEVER, Instance, Port, Status
 from .mass_expiry import MassExpiry
 from .names import DEFAULT_NAMESPACE, InstanceName, is_name
@@ -32,6 +40,7 @@ __all__ = [
     "BatchOperation",
     "BatchResult",
     "CannotRelay",
+    "ChangeRefused",
     "Deregister",
     "Ended",
     "Event",
@@ -53,10 +62,12 @@ __all__ = [
     "ServiceSummary",
     "ServiceTopic",
     "ServicesTopic",
+    "StandsAlone",
     "Status",
     "Subscription",
     "TooLarge",
     "Topic",
     "Unavailable",
+    "UnknownMember",
     "is_name",
 ]

@@ -27,3 +27,15 @@ class Unavailable(RegistryError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StandsAlone(RegistryError):
+    """There is no cluster, and no other node."""
+
+
+class ChangeRefused(RegistryError):
+    """The members stay as they are: another change is under way, or this one would do harm."""
+
+
+class UnknownMember(RegistryError):
+    """There is no member of that name."""

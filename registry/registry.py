@@ -21,7 +21,6 @@ from .engine.seam import (
     Engine,
     EngineError,
     EngineStatus,
-    Member,
     Put,
 )
 from .errors import TooLarge, Unavailable
@@ -30,6 +29,7 @@ from .instance import TTL_NEVER, DamagedValue, Instance
 from .keeping import Keeping
 from .kv import VALUE_BYTES_MAX, StoredKv, encode_kv
 from .mass_expiry import MassExpiry
+from .membership import Membership
 from .names import InstanceName, instance_key, kv_key
 from .reloading import lost_changes
 from .renewals import Renewals
@@ -85,6 +85,7 @@ class Registry:
         self._showing = Showing()
         self.renewals = Renewals(engine, node, self._board, self._showing, clock)
         self._writes = Writes(engine, self._board, self._showing, self.renewals, clock)
+        self.membership = Membership(engine, node)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed = False
         """A defect has stopped changes or leases: a board that stands still must not be shown
@@ -174,9 +175,6 @@ class Registry:
 
     def engine_status(self) -> EngineStatus:
         return self._engine.status()
-
-    async def members(self) -> list[Member]:
-        return await self._engine.members()
 
     async def confirm(self) -> None:
         """Return when this node shows everything committed before the call (strong reads)."""

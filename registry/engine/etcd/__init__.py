@@ -11,6 +11,7 @@ from .engine import EtcdEngine
 from .forming import open_clustered
 from .member_command import PeerFiles
 from .membership import Membership
+from .recovery import recover
 from .settings import EtcdSettings
 
-__all__ = ["EtcdEngine", "EtcdSettings", "Membership", "PeerFiles", "open_clustered"]
+__all__ = ["EtcdEngine", "EtcdSettings", "Membership", "PeerFiles", "open_clustered", "recover"]

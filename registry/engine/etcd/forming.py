@@ -47,7 +47,7 @@ async def open_clustered(
     stack.callback(os.close, await asyncio.to_thread(lock_node, directory))
     etcd = await asyncio.to_thread(find_etcd)
     settings = await _member_settings(directory, given, listen, tls)
-    run_dir = await asyncio.to_thread(_run_dir, directory, stack)
+    run_dir = await asyncio.to_thread(run_dir_for, directory, stack)
     member = EtcdMember(etcd, settings, run_dir, on_removed)
     stack.push_async_callback(member.close)
     await member.start()
@@ -103,7 +103,7 @@ def _address(member: dict[str, Any]) -> str:
     return str(urls[0]).partition("://")[2]
 
 
-def _run_dir(directory: Path, stack: AsyncExitStack) -> Path:
+def run_dir_for(directory: Path, stack: AsyncExitStack) -> Path:
     """Where the member's client socket is: nobody but this user may enter."""
     run_dir = directory / "run"
     if len(os.fsencode(run_dir)) > SOCKET_PATH_BYTES_MAX:

@@ -50,6 +50,8 @@ class MemberSettings:
     joins: bool
     """Whether it joins members that are running already."""
     tls: PeerFiles | None = None
+    forced: bool = False
+    """Whether it forgets all other members."""
 
     @property
     def scheme(self) -> str:
@@ -110,4 +112,6 @@ def command(etcd: str, settings: MemberSettings) -> list[str]:
             "peer-key-file": settings.tls.key,
             "peer-client-cert-auth": "true",
         }
+    if settings.forced:
+        options["force-new-cluster"] = "true"
     return [etcd, *(f"--{key}={value}" for key, value in options.items())]

@@ -17,6 +17,8 @@ _LEVELS: Final = {
     "panic": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
+_ORDINARY: Final = ("established TCP streaming", "stopped TCP streaming")
+"""What etcd warns of although it belongs to every start and stop of a member."""
 _NOT_TOLD: Final = frozenset({"level", "ts", "caller", "msg", "stacktrace"})
 
 
@@ -37,6 +39,8 @@ def read_line(raw: bytes) -> Line:
     level = _LEVELS.get(str(fields.get("level")), logging.INFO)
     details = ", ".join(f"{key} {_short(fields[key])}" for key in fields if key not in _NOT_TOLD)
     message = str(fields.get("msg", ""))
+    if message.startswith(_ORDINARY):
+        level = logging.DEBUG
     return Line(level, f"{message} ({details})" if details else message)
 
 
