@@ -1,0 +1,213 @@
+"""Three nodes as their users meet them: formed, killed, restarted, changed, recovered."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+pytestmark = pytest.mark.foreign("etcd", "pgrep")
+WEB = {"address": "10.0.0.1", "port": 80, "ttl": 0}
+
+
+def put(node, name, service="web", **fields):
+    path = f"/v1/services/{service}/instances/{name}"
+    return node.call("PUT", path, {**WEB, **fields})[0]
+
+
+def test_any_node_serves_and_its_member_lives_and_dies_with_it(cluster, wait_for):
+    nodes = cluster().start()
+    for name in "abc":
+        assert put(nodes[name], f"at-{name}") == 201
+    everywhere = ["at-a", "at-b", "at-c"]
+    for name in "abc":
+        strong = "/v1/services/web/instances?consistency=strong"
+        shown = nodes[name].call("GET", strong)[1]["instances"]
+        assert sorted(one["id"] for one in shown) == everywhere
+    assert {nodes[name].status()["leader"] for name in "abc"} <= set("abc")
+    assert " callboard.etcd.a: " in nodes["a"].said
+
+    # The member alone: started again, and the node serves on.
+    (pid,) = nodes["b"].etcd_pids()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: put(nodes["b"], "after-etcd") in (200, 201), "a write at b")
+    assert nodes["b"].etcd_pids() != [pid]
+
+    # The node alone: its member goes with it, and the others go on.
+    nodes["c"].kill()
+    wait_for(lambda: not nodes["c"].etcd_pids(), "the end of c's etcd")
+    wait_for(lambda: put(nodes["a"], "without-c") in (200, 201), "a write without c")
+    nodes["c"].start(nodes.list_of("abc"))
+    wait_for(nodes["c"].is_ready, "c back")
+    assert "without-c" in nodes["c"].ids("web")
+
+
+def test_without_a_majority_writes_are_refused_and_stale_reads_go_on(cluster, wait_for):
+    nodes = cluster().start()
+    assert put(nodes["a"], "w") == 201
+    for name in "bc":
+        nodes[name].kill()
+    wait_for(lambda: put(nodes["a"], "late") == 503, "a refusal")
+    began = time.monotonic()
+    status, answer = nodes["a"].call("PUT", "/v1/services/web/instances/x", WEB)
+    assert status == 503
+    assert answer["error"]["code"] in ("no_quorum", "outcome_unknown")
+    assert time.monotonic() - began < 10, "within the request's time"
+    stale = nodes["a"].call("GET", "/v1/services/web/instances/w?consistency=stale")
+    assert stale[0] == 200
+    assert nodes["a"].call("GET", "/v1/services/web/instances?consistency=strong")[0] == 503
+    wait_for(lambda: nodes["a"].call("GET", "/readyz")[0] == 503, "unready")
+    assert not nodes["a"].status()["writable"]
+    nodes["b"].start(nodes.list_of("abc"))
+    wait_for(lambda: put(nodes["a"], "again") in (200, 201), "a write with b back")
+
+
+def test_what_does_not_belong_together_is_refused_in_one_line(cluster, wait_for, callboard):
+    nodes = cluster("abcd").start("abc")
+
+    def refusal(name, cluster_list):
+        nodes[name].start(cluster_list)
+        assert nodes[name].process.wait(40) == 1
+        return nodes[name].said.splitlines()[-1]
+
+    unknown = refusal("d", nodes.list_of("abcd"))
+    assert "does not know this node" in unknown
+    assert f"callboard members add d {nodes['d'].peer}" in unknown
+
+    nodes["a"].stop()
+    assert "this node joined another cluster" in refusal("a", nodes.list_of("ab"))
+    alone = [*("serve", "--name", "a", "--data-dir", str(nodes["a"].data_dir))]
+    code, said = callboard(*alone, "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0")
+    assert code == 1
+    assert "belongs to a node of a cluster" in said
+    nodes["a"].start(nodes.list_of("abc"))
+    wait_for(nodes["a"].is_ready, "a back")
+
+    (nodes["d"].data_dir / "board.db").write_bytes(b"")
+    assert "holds the board of a node that stood alone" in refusal("d", nodes.list_of("abcd"))
+
+
+def test_members_come_and_go_live(cluster, wait_for, callboard):
+    nodes = cluster("abcd").start("abc")
+    assert put(nodes["a"], "w") == 201
+    assert callboard("members", "add", "d", nodes["d"].peer, node=nodes["a"])[0] == 0
+    code, said = callboard("members", "add", "e", "127.0.0.1:1", node=nodes["a"])
+    assert code == 1
+    assert "one at a time" in said
+    nodes["d"].start(nodes.list_of("abcd"))
+    wait_for(nodes["d"].is_ready, "d ready")
+    assert nodes["d"].ids("web") == ["w"]
+    wait_for(lambda: put(nodes["d"], "at-d") in (200, 201), "a write at d")
+
+    def names():
+        return {one["name"] for one in nodes["a"].call("GET", "/v1/cluster/members")[1]["members"]}
+
+    assert names() == set("abcd")
+    wait_for(lambda: callboard("members", "remove", "b", node=nodes["a"])[0] == 0, "removal of b")
+    assert nodes["b"].process.wait(40) == 78
+    assert "has been removed from its cluster" in nodes["b"].said
+    assert names() == set("acd")
+    assert callboard("members", "remove", "b", node=nodes["a"])[0] == 1
+    nodes["b"].start(nodes.list_of("abc"))
+    assert nodes["b"].process.wait(40) != 0, "what was removed does not come back"
+
+
+def test_leases_and_leadership_are_handed_over(cluster, callboard):
+    nodes = cluster().start()
+    keeper = nodes.keeper()
+    code, said = callboard("members", "transfer", "--json", node=nodes[keeper])
+    assert code == 0
+    other = next(name for name in "abc" if name != keeper)
+    assert nodes.keeper(other) != keeper
+    assert nodes.keeper(other) in said
+
+
+def test_a_rolling_restart_fails_no_call_with_ordinary_retries(cluster, wait_for):
+    nodes = cluster().start()
+    stop, failed, written = threading.Event(), [], []
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            answers = []
+            for attempt in range(6):
+                node = nodes["abc"[(number + attempt) % 3]]
+                answers.append(put(node, f"w{number % 50}", port=number % 60_000 + 1))
+                if answers[-1] in (200, 201):
+                    written.append(number)
+                    break
+                time.sleep(0.2)
+            else:
+                failed.append(answers)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for name in "abc":
+            assert nodes[name].stop() == 0
+            nodes[name].start(nodes.list_of("abc"))
+            wait_for(nodes[name].is_ready, f"{name} back")
+    finally:
+        stop.set()
+        writer.join()
+    assert failed == []
+    assert len(written) > 20
+
+
+def test_renewals_through_other_nodes_outlive_the_keeper(cluster, wait_for):
+    nodes = cluster().start()
+    keeper = nodes.keeper()
+    others = [nodes[name] for name in "abc" if name != keeper]
+    for name in ("kept", "identical", "silent"):
+        assert put(others[0], name, "leased", ttl=4) == 201
+    renewed = {"instances": [["leased", "kept"], ["leased", "nobody"]]}
+
+    def renew():
+        status, answer = others[0].call("POST", "/v1/heartbeats", renewed)
+        assert (status, answer) == (200, {"renewed": 1, "unknown": [["leased", "nobody"]]})
+        assert put(others[1], "identical", "leased", ttl=4) == 200
+
+    def silent_is_gone():
+        renew()
+        return others[0].ids("leased") == ["identical", "kept"]
+
+    wait_for(silent_is_gone, "the expiry of what is silent")
+    nodes[keeper].process.send_signal(signal.SIGSTOP)
+    ends = time.monotonic() + 12
+
+    def keeper_is_another():
+        renew()
+        return time.monotonic() > ends and others[0].status()["keeper"] not in ("", keeper)
+
+    wait_for(keeper_is_another, "another keeper")
+    nodes[keeper].process.send_signal(signal.SIGCONT)
+    ends = time.monotonic() + 2
+    wait_for(lambda: renew() or time.monotonic() > ends, "two more seconds")
+    assert others[1].ids("leased") == ["identical", "kept"], "who was replaced deletes nothing"
+
+
+def test_a_lost_majority_is_recovered_on_a_stopped_node(cluster, wait_for, callboard):
+    nodes = cluster().start()
+    assert put(nodes["a"], "w") == 201
+    wait_for(lambda: nodes["c"].ids("web") == ["w"], "w at c")
+    data_dir = str(nodes["c"].data_dir)
+    code, said = callboard("recover", "--data-dir", data_dir, "--yes")
+    assert code == 1
+    assert "in use" in said
+    for name in "ab":
+        nodes[name].kill()
+    nodes["c"].stop()
+    assert "would become" in callboard("recover", "--data-dir", data_dir)[1]
+    code, said = callboard("recover", "--data-dir", data_dir, "--yes")
+    assert code == 0, said
+    assert f"--cluster c={nodes['c'].peer}" in said
+    nodes["c"].start(nodes.list_of("c"))
+    wait_for(nodes["c"].is_ready, "c alone")
+    assert nodes["c"].ids("web") == ["w"]
+    assert put(nodes["c"], "x") == 201
+    assert callboard("members", "remove", "c", node=nodes["c"])[0] == 1
+    nothing = subprocess.run(["pgrep", "-f", "force-new-cluster"], capture_output=True)
+    assert nothing.returncode == 1, "the recovery leaves no etcd behind"

@@ -1,0 +1,130 @@
+"""The member of etcd that a node runs: its command, its log, and whose data it has."""
+
+import logging
+
+import msgspec
+import pytest
+from callboard.registry.engine import CannotStart
+from callboard.registry.engine.etcd import Membership, PeerFiles, forming, member_command
+from callboard.registry.engine.etcd.member_command import MemberSettings, command
+from callboard.registry.engine.etcd.member_log import LINE_BYTES_MAX, Lines, read_line
+from callboard.registry.engine.etcd.membership import (
+    RECORD_FILE,
+    check_same,
+    record,
+    recorded,
+)
+
+ABC = {"a": "10.0.0.1:1", "b": "10.0.0.2:1", "c": "10.0.0.3:1"}
+
+
+def test_lists_in_another_order_are_the_same_cluster_and_others_are_not():
+    token = Membership("a", ABC).token
+    assert Membership("b", dict(reversed(ABC.items()))).token == token
+    assert Membership("a", ABC | {"c": "10.0.0.4:1"}).token != token
+    assert Membership("a", {"a": ABC["a"], "b": ABC["b"]}).token != token
+
+
+def test_what_a_node_joined_is_remembered_and_compared(tmp_path):
+    assert recorded(tmp_path) is None
+    joined = Membership("a", ABC)
+    record(tmp_path, joined)
+    assert recorded(tmp_path) == joined
+    check_same(joined, Membership("a", dict(reversed(ABC.items()))), tmp_path)
+    with pytest.raises(CannotStart, match="is the data directory of node 'a', not of 'b'"):
+        check_same(joined, Membership("b", ABC), tmp_path)
+    with pytest.raises(CannotStart, match="--cluster a=10.0.0.1:1,b=10.0.0.2:1,c=10.0.0.3:1"):
+        check_same(joined, Membership("a", {"a": "10.0.0.1:1"}), tmp_path)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"name": "a"}', b"\xff"])
+def test_a_damaged_record_is_named(tmp_path, damaged):
+    (tmp_path / RECORD_FILE).write_bytes(damaged)
+    with pytest.raises(CannotStart, match="is damaged"):
+        recorded(tmp_path)
+
+
+def member(name, address, **fields):
+    return {"name": name, "peerURLs": [f"http://{address}"], **fields}
+
+
+def test_who_was_added_joins_the_members_that_run():
+    given = Membership("d", ABC | {"d": "10.0.0.4:1"})
+    running = [member("a", ABC["a"]), member("c", ABC["c"]), member("", "10.0.0.4:1")]
+    members = {"a": ABC["a"], "c": ABC["c"], "d": "10.0.0.4:1"}
+    assert forming._as_known(running, given) == (members, True)
+
+
+def test_one_of_the_first_that_comes_late_forms_the_cluster_with_the_others():
+    running = [member(name, address) for name, address in ABC.items()]
+    assert forming._as_known(running, Membership("b", ABC)) == (ABC, False)
+
+
+def test_who_was_not_added_is_told_what_to_do():
+    with pytest.raises(CannotStart, match=r"members add d 10\.0\.0\.4:1"):
+        given = Membership("d", ABC | {"d": "10.0.0.4:1"})
+        forming._as_known([member("a", ABC["a"])], given)
+
+
+def settings(tmp_path, **fields):
+    given = {
+        "name": "a",
+        "members": ABC,
+        "token": "t",
+        "listen": "10.0.0.1:1",
+        "data_dir": tmp_path,
+        "joins": False,
+    }
+    return MemberSettings(**given | fields)
+
+
+def test_clients_reach_a_member_by_its_socket_alone(tmp_path):
+    options = dict(part.partition("=")[::2] for part in command("etcd", settings(tmp_path))[1:])
+    assert options["--listen-client-urls"] == "unix://client:1"
+    assert options["--listen-peer-urls"] == "http://10.0.0.1:1"
+    assert options["--initial-cluster-state"] == "new"
+    assert int(options["--max-txn-ops"]) > member_command.TRANSACTION_OPERATIONS_MAX
+
+
+def test_with_certificates_peers_speak_tls_and_show_theirs(tmp_path):
+    tls = PeerFiles(ca="ca", cert="cert", key="key")
+    said = command("etcd", settings(tmp_path, tls=tls, joins=True))
+    assert "--peer-client-cert-auth=true" in said
+    assert "--peer-trusted-ca-file=ca" in said
+    assert "--initial-cluster-state=existing" in said
+    assert not any("http://" in part for part in said)
+
+
+@pytest.mark.parametrize(
+    ("raw", "level", "text"),
+    [
+        (b'{"level":"warn","ts":1,"caller":"x","msg":"slow","took":"2s"}', 30, "slow (took 2s)"),
+        (b'{"level":"info","msg":"started"}', 10, "started"),
+        (b'{"level":"fatal","msg":"no"}', 50, "no"),
+        (b'{"level":"warn","msg":"stopped TCP streaming connection with remote peer"}', 10, None),
+        (b"panic: runtime error", 40, "panic: runtime error"),
+        (b"[1, 2]", 40, "[1, 2]"),
+        (b"\xff\xfe", 40, "\ufffd\ufffd"),
+        (b'{"level":"new","msg":"m","n":{"a":1}}', logging.INFO, 'm (n {"a": 1})'),
+    ],
+)
+def test_its_lines_become_log_records(raw, level, text):
+    line = read_line(raw)
+    assert line.level == level
+    assert text is None or line.text == text
+
+
+def test_a_stream_is_cut_into_lines_whatever_pieces_it_comes_in():
+    text = b"".join(msgspec.json.encode({"n": n}) + b"\n" for n in range(50))
+    for size in (1, 7, 64, 1000):
+        lines = Lines()
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        cut = [line for piece in pieces for line in lines.feed(piece)]
+        assert [msgspec.json.decode(line)["n"] for line in cut] == list(range(50))
+
+
+def test_a_line_without_an_end_is_not_kept_for_ever():
+    lines = Lines()
+    got = [line for _ in range(10) for line in lines.feed(b"x" * LINE_BYTES_MAX)]
+    assert sum(map(len, got)) >= 9 * LINE_BYTES_MAX
+    assert max(map(len, got)) <= 2 * LINE_BYTES_MAX
