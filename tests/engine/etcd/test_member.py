@@ -33,7 +33,9 @@ def test_what_a_node_joined_is_remembered_and_compared(tmp_path):
     check_same(joined, Membership("a", dict(reversed(ABC.items()))), tmp_path)
     with pytest.raises(CannotStart, match="is the data directory of node 'a', not of 'b'"):
         check_same(joined, Membership("b", ABC), tmp_path)
-    with pytest.raises(CannotStart, match="--cluster a=10.0.0.1:1,b=10.0.0.2:1,c=10.0.0.3:1"):
+    with pytest.raises(
+        CannotStart, match=r"--cluster a=10\.0\.0\.1:1,b=10\.0\.0\.2:1,c=10\.0\.0\.3:1"
+    ):
         check_same(joined, Membership("a", {"a": "10.0.0.1:1"}), tmp_path)
 
 
@@ -61,8 +63,8 @@ def test_one_of_the_first_that_comes_late_forms_the_cluster_with_the_others():
 
 
 def test_who_was_not_added_is_told_what_to_do():
+    given = Membership("d", ABC | {"d": "10.0.0.4:1"})
     with pytest.raises(CannotStart, match=r"members add d 10\.0\.0\.4:1"):
-        given = Membership("d", ABC | {"d": "10.0.0.4:1"})
         forming._as_known([member("a", ABC["a"])], given)
 
 
