@@ -111,7 +111,11 @@ def test_members_come_and_go_live(cluster, wait_for, callboard):
     assert names() == set("acd")
     assert callboard("members", "remove", "b", node=nodes["a"])[0] == 1
     nodes["b"].start(nodes.list_of("abc"))
-    assert nodes["b"].process.wait(40) != 0, "what was removed does not come back"
+    assert nodes["b"].process.wait(40) == 78, "what was removed does not come back"
+
+    nodes["a"].stop()
+    nodes["a"].start(nodes.list_of("acd"))
+    wait_for(nodes["a"].is_ready, "a with the list as it is now")
 
 
 def test_leases_and_leadership_are_handed_over(cluster, callboard):

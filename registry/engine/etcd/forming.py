@@ -60,10 +60,14 @@ async def _member_settings(
     directory: Path, given: Membership, listen: str, tls: PeerFiles | None
 ) -> MemberSettings:
     found = recorded(directory)
-    members, joins = given.members, False
-    if found is not None:
+    has_data = (directory / ETCD_DIR / "member").is_dir()
+    running = None
+    if not has_data or (found is not None and found != given):
+        running = await listed(_others(given), tls)
+    if found is not None and not (running and _is_current(running, found, given)):
         check_same(found, given, directory)
-    elif (running := await listed(_others(given), tls)) is not None:
+    members, joins = given.members, False
+    if running is not None and not has_data:
         members, joins = _as_known(running, given)
     record(directory, given)
     return MemberSettings(
@@ -75,6 +79,14 @@ async def _member_settings(
         joins=joins,
         tls=tls,
     )
+
+
+def _is_current(running: list[dict[str, Any]], found: Membership, given: Membership) -> bool:
+    """Whether the list is that of the members now: who changes them corrects it everywhere."""
+    if found.name != given.name:
+        return False
+    known = {str(member.get("name", "")): _address(member) for member in running}
+    return known == given.members
 
 
 def _others(given: Membership) -> list[str]:
@@ -155,8 +167,6 @@ async def _wait(
 
 def _refuse_hopeless(member: EtcdMember, settings: MemberSettings, waited_s: float) -> None:
     name = settings.name
-    if member.removed:
-        raise CannotStart(f"node {name!r} has been removed from the cluster: it cannot come back")
     if member.was_here_before:
         raise CannotStart(
             f"the cluster knows node {name!r}, but its data are gone: at another node run"

@@ -1,4 +1,4 @@
-"""Which cluster a data directory belongs to: recorded at the first start, compared at every other.
+"""Which cluster a data directory belongs to: recorded at every start, compared at the next.
 
 A node that were started with another list, another name or somebody else's data would split the
 cluster or vote twice.
@@ -20,7 +20,7 @@ ETCD_DIR: Final = "etcd"
 
 
 class Membership(msgspec.Struct, frozen=True):
-    """`members` are names and `HOST:PORT` as this node was told when it first started."""
+    """`members` are names and `HOST:PORT` as this node was last told."""
 
     name: str
     members: dict[str, str]

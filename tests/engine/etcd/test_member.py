@@ -68,6 +68,15 @@ def test_who_was_not_added_is_told_what_to_do():
         forming._as_known([member("a", ABC["a"])], given)
 
 
+def test_a_list_that_was_corrected_after_a_change_of_members_is_the_same_cluster():
+    abd = {"a": ABC["a"], "b": ABC["b"], "d": "10.0.0.4:1"}
+    running = [member(name, address) for name, address in abd.items()]
+    was = Membership("a", ABC)
+    assert forming._is_current(running, was, Membership("a", abd))
+    assert not forming._is_current(running, was, Membership("a", ABC))
+    assert not forming._is_current(running, was, Membership("b", abd))
+
+
 def settings(tmp_path, **fields):
     given = {
         "name": "a",
