@@ -125,10 +125,10 @@ class Cluster:
     def list_of(self, names):
         return ",".join(f"{name}={self.nodes[name].peer}" for name in names)
 
-    def start(self, names="abc"):
+    def start(self, names="abc", flags=lambda _name: ()):
         """Each node is told the list in another order."""
         for at, name in enumerate(names):
-            self.nodes[name].start(self.list_of(names[at:] + names[:at]))
+            self.nodes[name].start(self.list_of(names[at:] + names[:at]), *flags(name))
         for name in names:
             wait_for(self.nodes[name].is_ready, f"{name} ready")
         return self

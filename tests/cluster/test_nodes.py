@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -215,3 +216,34 @@ def test_a_lost_majority_is_recovered_on_a_stopped_node(cluster, wait_for, callb
     assert callboard("members", "remove", "c", node=nodes["c"])[0] == 1
     nothing = subprocess.run(["pgrep", "-f", "force-new-cluster"], capture_output=True)
     assert nothing.returncode == 1, "the recovery leaves no etcd behind"
+
+
+@pytest.mark.foreign("openssl")
+def test_between_nodes_everything_speaks_mutual_tls(cluster, wait_for, callboard, tmp_path):
+    pki = tmp_path / "pki"
+    nodes = [part for name in "abc" for part in ("--node", f"{name}=127.0.0.1")]
+    assert callboard("tls", "init", "--dir", str(pki), *nodes)[0] == 0
+
+    def flags(name):
+        return (
+            *("--peer-ca", str(pki / "ca.pem")),
+            *("--peer-cert", str(pki / f"{name}.pem"), "--peer-key", str(pki / f"{name}.key")),
+        )
+
+    nodes = cluster().start(flags=flags)
+    keeper = nodes.keeper()
+    other = nodes["b" if keeper == "a" else "a"]
+    assert put(other, "w", ttl=60) == 201
+    renewed = other.call("POST", "/v1/heartbeats", {"instances": [["web", "w"]]})
+    assert renewed == (200, {"renewed": 1, "unknown": []})
+    text = urllib.request.urlopen(other.http + "/metrics").read().decode()
+    assert "callboard_registry_renewals_passed_total 1.0" in text
+    assert "callboard_registry_renewals_through_engine_total 0.0" in text
+
+    # A stranger, without a certificate or with one of another CA, is let in nowhere.
+    command = ["openssl", "s_client", "-connect", nodes[keeper].peer, "-quiet"]
+    stranger = subprocess.run(command, input=b"", capture_output=True, timeout=20)
+    assert stranger.returncode != 0
+    plain = f"http://{nodes[keeper].peer}/members"
+    with pytest.raises(OSError):  # noqa: PT011  # reset, or told that this is no HTTP
+        urllib.request.urlopen(plain, timeout=5)
