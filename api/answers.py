@@ -11,7 +11,8 @@ class PortAnswer(msgspec.Struct):
 
 
 class InstanceAnswer(msgspec.Struct):
-    """One instance. Times are seconds; `expires_in` is null for one that never expires."""
+    """One instance. Times are seconds; `expires_in` is null for one that never expires, and on
+    nodes that do not keep the leases: they do not know."""
 
     service: str
     namespace: str

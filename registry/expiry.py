@@ -76,7 +76,8 @@ class Expiry:
         """Delete everything that has run out by now. Raises `Superseded`."""
         leases, now_s = self._board.leases, self._clock()
         if self._mass.enabled:
-            self._mass.judge(leases.due(now_s), len(leases), now_s)
+            first_due = sum(not self._mass.may_go(key, now_s) for key in leases.due(now_s))
+            self._mass.judge(first_due, len(leases), now_s)
         run_out = leases.run_out(now_s)
         while some := dict(islice(run_out, DELETES_PER_COMMIT_MAX)):
             going, held = self._mass.admit(some, now_s)
@@ -103,6 +104,11 @@ class Expiry:
         self._board.expiring.update(ttls_s)
         try:
             results = await self._engine.commit(deletes, guard)
+        except asyncio.CancelledError:
+            # The guard was lost meanwhile. Without its lease what is still there would stay for
+            # ever, should this node be elected again.
+            self._put_off(deletes, ttls_s)
+            raise
         except EngineError as error:
             if not isinstance(error, OutcomeUnknown):
                 self._board.expiring.difference_update(ttls_s)
@@ -116,6 +122,8 @@ class Expiry:
     def _put_off(self, deletes: list[Delete], ttls_s: dict[bytes, float]) -> None:
         """Try again later, unless the registration has been replaced meanwhile."""
         now_s = self._clock()
-        for key, revision, _ in deletes:
-            if self._board.revision_of(key) == revision:
-                self._board.leases.set_deadline(key, ttls_s[key], now_s + RETRY_S, now_s)
+        until_s = now_s + RETRY_S
+        still_there = [key for key, expect, _ in deletes if self._board.revision_of(key) == expect]
+        for key in still_there:
+            self._board.leases.set_deadline(key, ttls_s[key], until_s, now_s)
+        self._mass.put_off(still_there, until_s)

@@ -96,16 +96,17 @@ class Leases(Generic[Key]):
         """Give every lease its full TTL from now, at least; at no cost, however many."""
         self._restarted_s = now_s
 
-    def due(self, now_s: float) -> int:
-        """How many have run out by now and are not taken off yet."""
+    def due(self, now_s: float) -> Iterator[Key]:
+        """What has run out by now and is not taken off yet."""
         now = int(now_s / TICK_S)
-        return sum(
-            lease.tick == tick
-            and self._leases.get(lease.key) is lease
-            and self._deadline_s(lease) <= now_s
+        return (
+            lease.key
             for tick, (_, filed) in self._ticks.items()
             if tick <= now
             for lease in filed
+            if lease.tick == tick
+            and self._leases.get(lease.key) is lease
+            and self._deadline_s(lease) <= now_s
         )
 
     def run_out(self, now_s: float) -> Iterator[tuple[Key, float]]:

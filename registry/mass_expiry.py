@@ -8,7 +8,7 @@ Plain and synchronous: the caller brings the time and says what has run out.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 WINDOW_S: Final = 10.0
@@ -22,18 +22,21 @@ HOLD_S_DEFAULT: Final = 300.0
 class MassExpiry:
     """`share` of all leases that may run out within the window; 0 switches the guard off.
 
-    At every sweep `judge` what is due, then `admit` it in as many portions as you like.
+    At every sweep `judge` what is due, then `admit` it in as many portions as you like. What was
+    admitted and could not be deleted is `put_off`: it has been judged, and is not judged again.
     """
 
     def __init__(self, share: float = SHARE_DEFAULT, hold_s: float = HOLD_S_DEFAULT) -> None:
         self._share = share
         self._hold_s = hold_s
         self._recent: deque[tuple[float, int]] = deque()
-        """When how many ran out, those that were held back among them."""
+        """When how many ran out for the first time, those that were held back among them."""
         self._recent_count = 0
         self._holding = False
         self._held: dict[bytes, float] = {}
         self._held_until_s = 0.0
+        self._put_off: dict[bytes, float] = {}
+        self._put_off_until_s = 0.0
 
     @property
     def enabled(self) -> bool:
@@ -45,11 +48,13 @@ class MassExpiry:
         return self._held
 
     def judge(self, due: int, leases: int, now_s: float) -> None:
-        """`due` of the `leases` have run out by now: decide whether they may go."""
+        """`due` of the `leases`, none of which `may_go`, have run out: decide whether they may."""
         while self._recent and self._recent[0][0] <= now_s - WINDOW_S:
             self._recent_count -= self._recent.popleft()[1]
         if self._held and now_s > self._held_until_s + WINDOW_S:
             self._held.clear()  # what is left of them was renewed
+        if self._put_off and now_s > self._put_off_until_s + WINDOW_S:
+            self._put_off.clear()
         allowed = max(LEAST, self._share * (leases + self._recent_count))
         if due:
             self._recent.append((now_s, due))
@@ -60,7 +65,7 @@ class MassExpiry:
         self, run_out: dict[bytes, float], now_s: float
     ) -> tuple[dict[bytes, float], dict[bytes, float]]:
         """Which of `run_out` (key to TTL) go, and which are held back: key to until when."""
-        going = {key: ttl for key, ttl in run_out.items() if self._may_go(key, now_s)}
+        going = {key: ttl for key, ttl in run_out.items() if self._admits(key, now_s)}
         if len(going) == len(run_out):
             return going, {}
         self._held_until_s = now_s + self._hold_s
@@ -73,9 +78,25 @@ class MassExpiry:
         self._recent.clear()
         self._recent_count = 0
         self._held.clear()
+        self._put_off.clear()
 
-    def _may_go(self, key: bytes, now_s: float) -> bool:
-        until_s = self._held.pop(key, None)
-        if until_s is not None and until_s <= now_s < until_s + WINDOW_S:
-            return True  # held back, and silent ever since; once renewed it is due at another time
-        return not self._holding
+    def put_off(self, keys: Iterable[bytes], until_s: float) -> None:
+        """These were admitted, are still there, and are due again at `until_s`."""
+        if self.enabled:
+            self._put_off.update(dict.fromkeys(keys, until_s))
+            self._put_off_until_s = until_s
+
+    def may_go(self, key: bytes, now_s: float) -> bool:
+        """Whether `key`, due now, was judged before: held back or put off, and silent ever since.
+        Once renewed it is due at another time."""
+        return any(
+            until_s <= now_s < until_s + WINDOW_S
+            for until_s in (self._held.get(key), self._put_off.get(key))
+            if until_s is not None
+        )
+
+    def _admits(self, key: bytes, now_s: float) -> bool:
+        judged_before = self.may_go(key, now_s)
+        self._held.pop(key, None)
+        self._put_off.pop(key, None)
+        return judged_before or not self._holding

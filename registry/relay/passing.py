@@ -34,6 +34,8 @@ class Unreached(Exception):
 class _Waiting(NamedTuple):
     keys: Sequence[bytes]
     answer: "asyncio.Future[list[int]]"
+    until: float
+    """When its caller is told that nobody has answered, however many waited before it."""
 
 
 class Passing:
@@ -69,8 +71,9 @@ class Passing:
 
     async def renew(self, keys: Sequence[bytes]) -> list[int]:
         """Positions of those that are not registered. Raises `Unreached`."""
-        answer: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(keys, answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[int]] = loop.create_future()
+        self._waiting.append(_Waiting(keys, answer, loop.time() + RENEW_S_MAX))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send(), name="registry-renewals")
         return await answer
@@ -104,14 +107,13 @@ class Passing:
     async def _settle(self, group: list[_Waiting]) -> None:
         keys = [key for waiting in group for key in waiting.keys]
         try:
-            unknown = set(await self._ask(keys))
+            unknown = set(await self._ask(keys, group[0].until))
         except Unreached as error:
-            for waiting in group:
-                _fail(waiting, str(error))
+            self._give_up(group, str(error))
             return
-        except asyncio.CancelledError:
+        except BaseException:
             for waiting in group:
-                _fail(waiting, "this node is stopping")
+                _fail(waiting, "this node is stopping, or has a defect")
             raise
         self.passed_total += len(keys)
         start = 0
@@ -121,9 +123,17 @@ class Passing:
                 waiting.answer.set_result([at for at in range(count) if start + at in unknown])
             start += count
 
-    async def _ask(self, keys: list[bytes]) -> list[int]:
+    def _give_up(self, group: list[_Waiting], reason: str) -> None:
+        """On those whose time is over, also behind this group; the others are tried again."""
+        now = asyncio.get_running_loop().time()
+        waiting = group + self._waiting
+        self._waiting = [each for each in waiting if each.until > now]
+        for each in waiting:
+            if each.until <= now:
+                _fail(each, reason)
+
+    async def _ask(self, keys: list[bytes], deadline: float) -> list[int]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + RENEW_S_MAX
         told = "no node keeps the leases right now"
         while loop.time() < deadline:
             if (unknown := self._here(keys)) is not None:
@@ -136,7 +146,7 @@ class Passing:
                 except (OSError, EOFError, TimeoutError, Garbage, ssl.SSLError) as error:
                     self._disconnect()
                     told = f"the keeper {keeper.name!r} does not answer: {error}"
-                    if (found := await self._through_engine(keys)) is not None:
+                    if (found := await self._through_engine(keys, deadline)) is not None:
                         return found
             await asyncio.sleep(LOOK_AGAIN_S)
         raise Unreached(told)
@@ -150,11 +160,12 @@ class Passing:
             answer = decode_answer(await read_payload(reader))
         return None if isinstance(answer, NotKeeper) else answer.unknown
 
-    async def _through_engine(self, keys: list[bytes]) -> list[int] | None:
+    async def _through_engine(self, keys: list[bytes], deadline: float) -> list[int] | None:
         """None when the engine does not take it either, or perhaps has not."""
         try:
-            unknown = await self._beside(keys)
-        except EngineError:
+            async with asyncio.timeout_at(deadline):
+                unknown = await self._beside(keys)
+        except (EngineError, TimeoutError):
             return None
         self.beside_total += len(keys)
         return unknown
@@ -165,6 +176,8 @@ class Passing:
             return streams
         self._disconnect()
         host, _, port = address.rpartition(":")
+        if not (port.isascii() and port.isdigit() and int(port) < 65536):
+            raise Garbage(f"{address!r} is no address of a node")
         self._streams = await asyncio.open_connection(
             host.strip("[]"), int(port), ssl=self.tls() if self.tls else None
         )

@@ -17,6 +17,7 @@ from callboard.registry import (
 )
 from callboard.registry.engine import Delete, OutcomeUnknown, Refused, SqliteEngine, Superseded
 from callboard.registry.expiry import DELETES_PER_COMMIT_MAX, RETRY_S
+from callboard.registry.mass_expiry import MassExpiry
 
 NAME = InstanceName("default", "web", "web-1")
 TTL_S = 1.5
@@ -81,10 +82,10 @@ class Slow:
 class Board:
     """A registry over a slow engine, swept only when the test says so."""
 
-    def __init__(self, sqlite):
+    def __init__(self, sqlite, mass=None):
         self.clock = Clock()
         self.engine = Slow(sqlite)
-        self.registry = Registry(self.engine, node="one", clock=self.clock)
+        self.registry = Registry(self.engine, node="one", clock=self.clock, mass_expiry=mass)
         self.registry._expiry.run = self._never
         self._sqlite = sqlite
         self._subscription = None
@@ -277,6 +278,25 @@ async def test_an_expiry_that_was_refused_is_tried_again_later(board):
     assert board.present() == set()
 
 
+async def test_expiries_that_are_refused_again_and_again_are_no_mass_expiry(tmp_path):
+    sqlite = await SqliteEngine.open(tmp_path / "data")
+    board = Board(sqlite, MassExpiry())
+    await board.start()
+    await board.registry.batch(
+        [Register(web(f"web-{number}", ttl=3600 if number > 2 else TTL_S)) for number in range(100)]
+    )
+    board.clock.now_s += TTL_S
+    for _ in range(10):
+        board.engine.error = Refused("no space")
+        await board.sweep_in(RETRY_S + 0.1)
+    assert board.registry.held_back_total == 0
+    assert board.registry.instance_count == 100
+    await board.sweep_in(RETRY_S + 0.1)
+    assert board.registry.instance_count == 97
+    await board.registry.close()
+    await sqlite.close()
+
+
 async def test_a_renewal_after_a_refused_expiry_counts(board):
     await board.registry.register(web())
     board.engine.error = Refused("no space")
@@ -337,6 +357,25 @@ async def test_leases_outlive_a_lost_election(board):
     await board.sweep_in(RETRY_S + 0.2)
     assert board.present() == {"web-1"}
     assert board.registry.expired_total == many - 1
+
+
+async def test_what_a_lost_keeper_was_about_to_delete_goes_when_it_is_elected_again(board):
+    await board.registry.register(web())
+    board.clock.now_s += TTL_S + 0.5
+    board.engine.expiries.clear()
+    sweep = asyncio.create_task(board.registry._expiry.sweep(board.guard))
+    while not board.engine.expired:  # noqa: ASYNC110  # the next turn of the loop or two
+        await asyncio.sleep(0)
+    sweep.cancel()
+    await asyncio.gather(sweep, return_exceptions=True)
+    assert board.present() == {"web-1"}
+    assert board.registry.lease_count == 1
+    board.engine.expiries.set()
+    board.registry._expiry.begin()
+    await board.sweep_in(TTL_S / 2)
+    assert board.present() == {"web-1"}
+    await board.sweep_in(TTL_S)
+    assert board.present() == set()
 
 
 async def test_the_keeper_sweeps_by_itself(tmp_path):

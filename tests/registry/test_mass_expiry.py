@@ -91,3 +91,13 @@ def test_every_lease_goes_or_is_held_and_no_window_loses_more_than_its_share(swe
         too_many = recent + count > max(LEAST, share * (leases + recent))
         assert bool(held) == (too_many and count > 0)
         first += count
+
+
+def test_what_was_admitted_and_put_off_is_not_held_back_for_it():
+    mass = MassExpiry(0.15, HOLD_S)
+    swept(mass, keys(0, 500), 1000, 0.0)
+    assert len(swept(mass, keys(0, 500), 1000, HOLD_S)[0]) == 500
+    mass.put_off(keys(0, 500), HOLD_S + 1)
+    assert all(mass.may_go(key, HOLD_S + 1) for key in keys(0, 500))
+    mass.judge(0, 1000, HOLD_S + 1)
+    assert mass.admit(keys(0, 500), HOLD_S + 1) == (keys(0, 500), {})

@@ -141,6 +141,40 @@ async def test_without_a_keeper_and_a_majority_the_caller_is_told_in_time(monkey
         await sender.passing.renew([A])
 
 
+async def test_nobody_waits_longer_because_others_wait_before_them(monkeypatch, sender):
+    monkeypatch.setattr(on_the_way, "RENEW_S_MAX", 0.2)
+    keeper, sender.keeper = sender.keeper, None
+    full = [A] * on_the_way.RENEWALS_MAX
+    waiting = [asyncio.create_task(sender.passing.renew(full)) for _ in range(30)]
+    with pytest.raises(Unreached):
+        await waiting[0]
+    await asyncio.wait(waiting, timeout=on_the_way.GATHER_S * 10)
+    assert all(isinstance(each.exception(), Unreached) for each in waiting)
+    sender.keeper = keeper
+    assert await sender.passing.renew([A]) == []
+
+
+async def test_who_came_late_waits_on_when_those_before_are_given_up(monkeypatch, sender):
+    keeper, sender.keeper = sender.keeper, None
+    monkeypatch.setattr(on_the_way, "RENEW_S_MAX", 0.2)
+    early = asyncio.create_task(sender.passing.renew([A]))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(on_the_way, "RENEW_S_MAX", SETTLE_S_MAX)
+    late = asyncio.create_task(sender.passing.renew([C]))
+    with pytest.raises(Unreached):
+        await early
+    assert not late.done()
+    sender.keeper = keeper
+    assert await late == [0]
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:port", f"{HOST}:99999"])
+async def test_an_address_that_is_none_is_a_keeper_that_does_not_answer(sender, address):
+    sender.keeper = Keeper("keeper", address)
+    assert await sender.passing.renew([A]) == []
+    assert sender.beside == [[A]]
+
+
 async def test_whoever_waits_when_the_node_stops_is_told(sender):
     sender.keeper = None
     waiting = asyncio.create_task(sender.passing.renew([A]))
