@@ -10,6 +10,8 @@ from .history import Change
 
 PREFIX = b"callboard/"
 PAIRS = PREFIX + b"b/"
+SHOWN = (PAIRS + b"i/", PAIRS + b"k/")
+"""What users see of them; a node that renews through the engine writes a pair of its own."""
 MARK = "faults/mark"
 """A key beside the board's: a watch that has seen it has seen everything before it."""
 
@@ -40,7 +42,7 @@ class Oracle:
         put = event.get("type", 0) == 0
         if key == PREFIX + b"keeper" and put:
             self.keeper_changes += 1
-        if key.startswith(PAIRS):
+        if key.startswith(SHOWN):
             name = shown_key(key.removeprefix(PAIRS))
             value = base64.b64decode(pair.get("value", ""))
             self.log.append(Change(name, index, "put" if put else "delete", value))

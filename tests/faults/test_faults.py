@@ -14,7 +14,7 @@ from .run import run
 from .verdict import faults_in
 
 SEED = 20
-SHORT = ["kill-leader", "leader-alone", "power-cut-of-all"]
+SHORT = ["kill-leader", "leader-alone", "pause-keeper", "power-cut-of-all"]
 """One of each kind; each takes about 15 s."""
 
 
