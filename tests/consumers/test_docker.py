@@ -7,7 +7,6 @@ port 53 that `docker run --dns` means.
 import os
 import shutil
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,11 +64,22 @@ def docker(namespace, run, wait_for, tmp_path):
     if left := docker("ps", "-aq", text=True).stdout.split():
         docker("rm", "-f", *left)
     engine.terminate()
-    with suppress(subprocess.TimeoutExpired):
+    try:
         engine.wait(timeout=20)
-    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-        if (point := line.split()[1]).startswith(str(home)):
-            subprocess.run(("umount", "-l", point))
+    except subprocess.TimeoutExpired:
+        engine.kill()
+        engine.wait()
+    # What an engine leaves mounted would be in the way of whoever clears the directory.
+    wait_for(lambda: not unmounted(home), bool, log)
+
+
+def unmounted(home):
+    """The mounts below `home` that were there, and have been taken away."""
+    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    below = [point for point in reversed(points) if point.startswith(str(home))]
+    for point in below:
+        subprocess.run(("umount", "-l", point))
+    return below
 
 
 @pytest.fixture
