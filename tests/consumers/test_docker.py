@@ -7,6 +7,7 @@ port 53 that `docker run --dns` means.
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,10 @@ def namespace():
 
 
 @pytest.fixture
-def docker(namespace, run, wait_for, tmp_path):
+def docker(namespace, run, wait_for):
     """`docker(...)` on an engine of our own; skips with its reason where it cannot run."""
-    home = tmp_path / "docker"
-    home.mkdir()
+    # Short: containerd's sockets stand deep below it, and the kernel takes 108 bytes of path.
+    home = Path(tempfile.mkdtemp(prefix="cbdocker-"))
     socket_url = f"unix://{home}/docker.sock"
     engine, log = run(
         *("dockerd", *namespace, "dockerd", "--storage-driver=vfs", f"--bridge={BRIDGE}"),
@@ -57,20 +58,27 @@ def docker(namespace, run, wait_for, tmp_path):
         command = ("docker", "-H", socket_url, *arguments)
         return subprocess.run(command, capture_output=True, timeout=60, **options)
 
-    wait_for(lambda: engine.poll() is not None or docker("info").returncode == 0, bool, log)
-    if engine.poll() is not None:
-        pytest.skip(f"dockerd cannot run here: {log.read_text().splitlines()[-1]}")
-    yield docker
-    if left := docker("ps", "-aq", text=True).stdout.split():
-        docker("rm", "-f", *left)
+    try:
+        wait_for(lambda: engine.poll() is not None or docker("info").returncode == 0, bool, log)
+        if engine.poll() is not None:
+            pytest.skip(f"dockerd cannot run here: {log.read_text().splitlines()[-1]}")
+        yield docker
+        if left := docker("ps", "-aq", text=True).stdout.split():
+            docker("rm", "-f", *left)
+    finally:
+        ended(engine)
+        # What an engine leaves mounted would be in the way of whoever clears the directory.
+        wait_for(lambda: not unmounted(home), bool, log)
+        shutil.rmtree(home)
+
+
+def ended(engine):
     engine.terminate()
     try:
         engine.wait(timeout=20)
     except subprocess.TimeoutExpired:
         engine.kill()
         engine.wait()
-    # What an engine leaves mounted would be in the way of whoever clears the directory.
-    wait_for(lambda: not unmounted(home), bool, log)
 
 
 def unmounted(home):
