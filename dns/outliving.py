@@ -65,7 +65,8 @@ class Outliving:
 
 
 class Leaving:
-    """Takes no more, and stops `loop` when what was taken is answered."""
+    """Takes no more, and stops `loop` when what was taken is answered: `TEND_S` from now at the
+    soonest, for what the kernel was just putting into a socket of ours."""
 
     def __init__(self, loop: Loop, tcp: TcpServer, forwarder: Forwarder | None) -> None:
         self._loop = loop
@@ -73,7 +74,7 @@ class Leaving:
         self._forwarder = forwarder
         self._deadline_s = time.monotonic() + LEAVE_S_MAX
         tcp.stop_accepting()
-        self._finish()
+        loop.call_later(TEND_S, self._finish)
 
     def _finish(self) -> None:
         waits = self._tcp.is_busy or (self._forwarder is not None and self._forwarder.is_busy)

@@ -20,6 +20,8 @@ PLACES_MAX: Final = 64
 """Workers of one node that are looked for; `settings.DNS_WORKERS_MAX` allows no more."""
 ANSWER_S_MAX: Final = 1.0
 """How long an offering worker may take: it looks at its loop after each millisecond's work."""
+DISCARD_PORT: Final = 9
+"""RFC 863."""
 
 _LEAVE: Final = b"L"
 _EMPTY_AND_LEAVE: Final = b"E"
@@ -140,6 +142,17 @@ def inherit(host: str, port: int) -> Inheritance | None:
         return found
     found.close()
     return None
+
+
+def turn_away(udp: socket.socket) -> None:
+    """Let the kernel give new packets to the other sockets at this port, of which there are some.
+
+    A socket that is closed takes along what arrived since it was last read. One that is connected
+    gets its peer's packets alone, so it can be emptied first; nobody sends from the discard port.
+    """
+    host = udp.getsockname()[0]
+    with suppress(OSError):  # without a way to ourselves: then what comes too late is lost
+        udp.connect((host, DISCARD_PORT))
 
 
 def _name(host: str, port: int, number: int) -> str:

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ from .outliving import Leaving, Outliving
 from .rates import ResponseRates
 from .replica import Replica
 from .responder import Forward, HandedOver, Responder
-from .succession import Offer
+from .succession import Offer, turn_away
 from .tcp import IDLE_S_MAX, TcpServer
 from .transfer.handover import HandOver
 from .udp import PlainUdp
@@ -92,7 +91,6 @@ class Worker:
         self._limiter = _limiter(RateLimits(*settings.limits), self._responder.counters)
         self._serving = False
         self._is_alone = False
-        self._serve_udp: Callable[[int], None] = lambda _batches: None
         self._tcp_server: TcpServer | None = None
         self._offer: Offer | None = None
         self._reported_index = 0
@@ -152,10 +150,10 @@ class Worker:
 
     def _leave(self, shared: bool) -> None:
         """Another node's workers answer, at our UDP socket too if that is `shared`."""
-        self._loop.unregister(self._udp.fileno())
-        if not shared:
-            self._serve_udp(BATCHES_MAX)  # what waits there, nobody else would read
-            self._udp.close()
+        if shared:
+            self._loop.unregister(self._udp.fileno())
+        else:
+            turn_away(self._udp)  # and answer what waits there: nobody else would
         assert self._offer is not None, "nobody takes over what was not offered"
         assert self._tcp_server is not None, "offered before it served"
         self._offer.close()
@@ -179,7 +177,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.disable()
-        serve = self._serve_udp = self._udp_server().serve
+        serve = self._udp_server().serve
         self._loop.register(self._udp.fileno(), lambda _events: serve(BATCHES_MAX))
         self._tcp_server = TcpServer(
             self._loop, self._tcp, self._responder, self._forward, self._hand_over

@@ -1,6 +1,8 @@
 """What every test may rely on: the import path, the marker for foreign programs, and an etcd."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -96,10 +98,28 @@ class EtcdMember:
             self.process = None
 
 
+_FREE_PORTS = range(10_000, 32_000)
+"""Below those that the kernel gives to whoever asks for any: nobody else comes by one before the
+program that is told to use it."""
+
+
 def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port free for UDP and TCP, for programs that cannot be told to choose one."""
+    while True:
+        port = random.choice(_FREE_PORTS)
+        with (
+            contextlib.suppress(OSError),
+            socket.socket() as tcp,
+            socket.socket(type=socket.SOCK_DGRAM) as udp,
+        ):
+            for one in (tcp, udp):
+                one.bind(("127.0.0.1", port))
+            return port
+
+
+@pytest.fixture(scope="session")
+def free_port():
+    return _free_port
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """Clusters of real nodes on loopback, each with its member of etcd."""
 
-import contextlib
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +16,6 @@ WAIT_S = 40
 """Plenty: a cluster forms within two seconds, CI machines are slow and noisy."""
 CALL_S = 10
 HOST = "127.0.0.1"
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def wait_for(condition, what="it"):
@@ -114,10 +104,8 @@ class ClusterNode:
 class Cluster:
     """`nodes` by name; all that still runs at the end is killed."""
 
-    def __init__(self, home, names):
-        self._home = home
-        ports = iter(free_ports(2 * len(names)))
-        self.nodes = {name: ClusterNode(name, home, next(ports), next(ports)) for name in names}
+    def __init__(self, home, names, free_port):
+        self.nodes = {name: ClusterNode(name, home, free_port(), free_port()) for name in names}
 
     def __getitem__(self, name):
         return self.nodes[name]
@@ -147,13 +135,13 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path, require):
+def cluster(tmp_path, require, free_port):
     """`cluster("abcd")`: nodes that are not started yet."""
     require("etcd")
     made = []
 
     def make(names="abc"):
-        made.append(Cluster(tmp_path, names))
+        made.append(Cluster(tmp_path, names, free_port))
         return made[-1]
 
     yield make

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -99,18 +98,6 @@ def wait_for():
             time.sleep(0.05)
 
     return wait
-
-
-@pytest.fixture
-def free_port():
-    def find():
-        """A port that was free for UDP and TCP a moment ago: programs here take no 0."""
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            udp.bind(tcp.getsockname())
-            return tcp.getsockname()[1]
-
-    return find
 
 
 @pytest.fixture

@@ -30,14 +30,12 @@ ns 60 A 192.0.2.53
 www 60 A 192.0.2.1
 alias 60 CNAME www
 """
-PATIENCE_S = 10
+PATIENCE_S = 30
 
 
 @pytest.fixture
-def knot(tmp_path, run_process):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def knot(tmp_path, run_process, free_port):
+    port = free_port()
     many = "".join(f"many 60 A 192.0.2.{n}\n" for n in range(200))
     (tmp_path / "zone").write_text(RECORDS + many)
     (tmp_path / "knot.conf").write_text(KNOT.format(dir=tmp_path, port=port))
@@ -59,6 +57,7 @@ async def front(start_front, registry, make_instance, knot):
     started = await start_front(forward=knot[1])
     async with asyncio.timeout(PATIENCE_S):
         while (await ask(started, "ns.example.com")).rcode() != dns.rcode.NOERROR:  # noqa: ASYNC110
+            assert knot[0].poll() is None, "knotd has ended"
             await asyncio.sleep(0.02)
     return started
 

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 
 import pytest
 from callboard.dns.counters import Counters
 from callboard.dns.freshness import Freshness
 from callboard.dns.loop import Loop
 from callboard.dns.outliving import ALONE_S_MAX, UNASKED_S_MAX, Outliving
-from callboard.dns.succession import Offer, inherit
+from callboard.dns.succession import Offer, inherit, turn_away
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 
@@ -116,6 +117,43 @@ def test_an_heir_gets_the_sockets_and_dismisses_the_worker(offered, kept):
     found.dismiss(kept)
     eventually(lambda: told == [bool(kept)])
     found.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_a_socket_that_is_turned_away_keeps_what_waits_and_gets_no_more(host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with ExitStack() as stack:
+        leaving, staying = (
+            stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for _ in range(2)
+        )
+        for one in (leaving, staying):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.setblocking(False)
+        leaving.bind((host, 0))
+        staying.bind(leaving.getsockname()[:2])
+        address = ("::1" if ":" in host else "127.0.0.1", leaving.getsockname()[1])
+
+        def send_from_many_ports():
+            for _ in range(64):
+                client = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+                client.sendto(b"query", address)
+
+        send_from_many_ports()
+        turn_away(leaving)
+        waited = count_waiting(leaving)
+        assert waited > 0
+        assert waited + count_waiting(staying) == 64
+        send_from_many_ports()
+        assert count_waiting(leaving) == 0
+        assert count_waiting(staying) == 64
+
+
+def count_waiting(udp):
+    count = 0
+    with suppress(BlockingIOError):
+        while udp.recv(100):
+            count += 1
+    return count
 
 
 def test_nobody_offers_anything_elsewhere(offered):

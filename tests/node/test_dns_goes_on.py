@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import urllib.request
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import dns.exception
@@ -66,16 +66,9 @@ def test_a_hanging_node_is_answered_for_until_the_copy_is_too_old(start_node):
 
 
 @pytest.fixture
-def ports():
-    """HTTP and DNS ports that are free just now, the latter for UDP and TCP."""
-    found = []
-    with ExitStack() as stack:
-        for _ in range(2):
-            tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            udp.bind(("127.0.0.1", tcp.getsockname()[1]))
-            found.append(tcp.getsockname()[1])
-    return found
+def ports(free_port):
+    """For HTTP and DNS."""
+    return free_port(), free_port()
 
 
 def workers(pid):

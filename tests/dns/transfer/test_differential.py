@@ -252,19 +252,11 @@ def zone_text(board):
     return "\n".join(rrset.to_text() for rrset in rrsets[:-1]) + "\n"
 
 
-def free_port():
-    with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        udp.bind(tcp.getsockname())
-        return tcp.getsockname()[1]
-
-
 @contextlib.contextmanager
-def server(directory, template, text, *command):
+def server(port, directory, template, text, *command):
     directory.mkdir()
     (directory / "db").mkdir()
     (directory / "zone").write_text(text)
-    port = free_port()
     config = directory / "conf"
     config.write_text(template.format(dir=directory, port=port, zone=ZONE))
     with (directory / "out").open("wb") as out:
@@ -297,13 +289,13 @@ def deviation(packet, ours, theirs):
 
 
 @pytest.mark.foreign("nsd", "knotd")
-def test_mutated_packets_are_answered_as_by_nsd_or_knot(tmp_path, zone):
+def test_mutated_packets_are_answered_as_by_nsd_or_knot(tmp_path, zone, free_port):
     choose = random.Random(9824)
     packets = [a_packet(choose) for _ in range(PACKETS)]
     text = zone_text(zone)
     with (
-        server(tmp_path / "nsd", NSD, text, "nsd", "-d", "-c") as nsd,
-        server(tmp_path / "knot", KNOT, text, "knotd", "-c") as knot,
+        server(free_port(), tmp_path / "nsd", NSD, text, "nsd", "-d", "-c") as nsd,
+        server(free_port(), tmp_path / "knot", KNOT, text, "knotd", "-c") as knot,
     ):
         others = [exchange(port, packets) for port in (nsd, knot)]
     unexplained, same = [], 0

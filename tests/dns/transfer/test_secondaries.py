@@ -89,14 +89,6 @@ zone:
 """
 
 
-def free_port():
-    """For a program that cannot be told to choose one itself."""
-    with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        udp.bind(tcp.getsockname())
-        return tcp.getsockname()[1]
-
-
 @contextlib.contextmanager
 def running(command, **options):
     process = subprocess.Popen(command, **options)
@@ -256,7 +248,7 @@ def compared(primary, secondaries):
 
 
 @pytest.mark.foreign("nsd", "knotd")
-def test_nsd_and_knot_follow_a_thousand_changes_and_agree(tmp_path):
+def test_nsd_and_knot_follow_a_thousand_changes_and_agree(tmp_path, free_port):
     ports = free_port(), free_port()
     logs = tmp_path / "nsd" / "log", tmp_path / "knot" / "log"
     with contextlib.ExitStack() as stack:
