@@ -1,8 +1,9 @@
 """Gathering many callers' operations into etcd transactions, and reading what became of them.
 
-Each operation is a transaction nested in the one that is sent: compare, then write, else read the
-revision that is in the way. Conditions of one caller do not touch another's. The write of `last` is
-not nested: etcd's quota does not see nested ones.
+An operation with a condition is a transaction nested in the one that is sent: compare, then write,
+else read the revision that is in the way. Conditions of one caller do not touch another's. What is
+put whatever was there, as registrations are, is not nested: that costs each member of etcd half as
+much again. Neither is the write of `last`: etcd's quota does not see nested ones.
 """
 
 from collections import deque
@@ -31,6 +32,8 @@ OPERATION_BYTES: Final = 64
 NESTED_OPERATIONS_MAX: Final = 3
 """etcd counts, against `--max-txn-ops`, the outer operations, `last` among them, and the most
 that one of them nests."""
+_PLAIN_OPERATIONS: Final = 2
+"""A put without a condition: what was there is looked up before."""
 
 _MOD: Final = Compare.CompareTarget.Value("MOD")
 _CREATE: Final = Compare.CompareTarget.Value("CREATE")
@@ -69,6 +72,7 @@ class Transaction(Generic[C]):
         """Why its deletes are made; None as long as there are none."""
         self.keys: set[bytes] = set()
         self.size_bytes = 0
+        self._outer_operations = 0
 
     def take(self, calls: deque[C], operations_max: int) -> None:
         """Move what fits, in order, from `calls`; those that are taken whole leave it.
@@ -79,8 +83,8 @@ class Transaction(Generic[C]):
         while calls and calls[0].guard == self.guard:
             call = calls[0]
             start = call.taken
-            while call.taken < len(call.operations) and len(self.keys) < operations_max:
-                if not self._fits(call.operations[call.taken]):
+            while call.taken < len(call.operations):
+                if not self._fits(call.operations[call.taken], operations_max):
                     break
                 call.taken += 1
             if call.taken > start:
@@ -89,9 +93,13 @@ class Transaction(Generic[C]):
                 return
             calls.popleft()
 
-    def _fits(self, operation: Operation) -> bool:
+    def _fits(self, operation: Operation, operations_max: int) -> bool:
+        """Whether there was room for it."""
         key = operation.key
-        if key in self.keys:
+        outer_operations = self._outer_operations + (
+            _PLAIN_OPERATIONS if _is_plain(operation) else 1
+        )
+        if key in self.keys or outer_operations > operations_max:
             return False
         size_bytes = OPERATION_BYTES + 4 * len(key)
         if isinstance(operation, Put):
@@ -104,6 +112,7 @@ class Transaction(Generic[C]):
             self.expired = operation.expired
         self.keys.add(key)
         self.size_bytes += size_bytes
+        self._outer_operations = outer_operations
         return True
 
     def request(self, layout: Layout) -> TxnRequest:
@@ -112,17 +121,17 @@ class Transaction(Generic[C]):
         if guard is not None:
             request.compare.add(target=_CREATE, key=guard.key, create_revision=guard.revision)
         _put(request.success, layout.last, LAST_EXPIRED if self.expired else LAST_PLAIN)
-        if self._alone:
-            if guard is not None:
-                _find(request.failure, guard.key)
-            [(call, start, _)] = self.parts
-            operation = call.operations[start]
-            _add(request, operation, layout.pairs + operation.key)
-            return request
-        nested = request.success
+        alone = self._alone
+        if alone and guard is not None:
+            _find(request.failure, guard.key)
         for call, start, stop in self.parts:
             for operation in call.operations[start:stop]:
-                _add(nested.add().request_txn, operation, layout.pairs + operation.key)
+                key = layout.pairs + operation.key
+                if isinstance(operation, Put) and operation.expect is None:  # plain
+                    _find(request.success, key)
+                    _put(request.success, key, operation.value)
+                else:
+                    _add(request if alone else request.success.add().request_txn, operation, key)
         return request
 
     def read(self, response: TxnResponse) -> bool:
@@ -130,14 +139,19 @@ class Transaction(Generic[C]):
         if not response.succeeded and self._lost(response):
             raise Superseded("another node keeps the leases now")
         revision: int = response.header.revision
-        answers = iter((response,))
-        if not self._alone:
-            answers = (one.response_txn for one in response.responses)
-            next(answers)  # of `last`
+        alone = self._alone
+        answers = iter(response.responses[1:])  # without that of `last`
         wrote = False
         for call, start, stop in self.parts:
-            for operation, answer in zip(call.operations[start:stop], answers, strict=False):
-                result = _result(operation, answer, revision)
+            for operation in call.operations[start:stop]:
+                result: Result
+                if _is_plain(operation):
+                    before = next(answers).response_range.kvs
+                    next(answers)
+                    result = Done(revision, before[0].create_revision if before else revision)
+                else:
+                    answer = response if alone else next(answers).response_txn
+                    result = _result(operation, answer, revision)
                 call.results.append(result)
                 if type(result) is Done:
                     call.applied = wrote = True
@@ -145,7 +159,7 @@ class Transaction(Generic[C]):
 
     @property
     def _alone(self) -> bool:
-        """One operation needs no nesting, and when its condition fails nothing is written."""
+        """One condition needs no nesting, and when it fails nothing is written."""
         return len(self.keys) == 1
 
     def _lost(self, response: TxnResponse) -> bool:
@@ -155,6 +169,10 @@ class Transaction(Generic[C]):
             return False
         election = response.responses[0].response_range.kvs
         return not election or election[0].create_revision != self.guard.revision
+
+
+def _is_plain(operation: Operation) -> bool:
+    return isinstance(operation, Put) and operation.expect is None
 
 
 def _put(operations: Any, key: bytes, value: bytes) -> None:
@@ -172,8 +190,7 @@ def _find(operations: Any, key: bytes) -> None:
 def _add(one: Any, operation: Operation, key: bytes) -> None:
     expect = operation.expect
     if isinstance(operation, Put):
-        if expect is not None:
-            one.compare.add(target=_MOD, key=key, mod_revision=expect)
+        one.compare.add(target=_MOD, key=key, mod_revision=expect)
         _put(one.success, key, operation.value)
         if expect != ABSENT:
             _find(one.success, key)

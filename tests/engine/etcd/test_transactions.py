@@ -84,20 +84,24 @@ def test_the_reason_of_deletes_is_told_first_in_their_transaction():
 
 
 def test_results_are_read_in_order_and_conflicts_name_what_is_in_the_way():
-    call = Call([Put(b"a", b"", ABSENT), Put(b"b", b""), Delete(b"c", 4), Delete(b"d")], None)
-    [transaction] = transactions([call])
+    puts = [Put(b"a", b"", ABSENT), Put(b"b", b""), Put(b"e", b"")]
+    call = Call([*puts, Delete(b"c", 4), Delete(b"d")], None)
+    [transaction] = transactions([call], 7)
     response = TxnResponse(succeeded=True)
     response.header.revision = 9
     response.responses.add().response_put.SetInParent()
-    created, changed, conflict, gone = (response.responses.add().response_txn for _ in range(4))
-    created.succeeded = changed.succeeded = True
+    created = response.responses.add().response_txn
+    created.succeeded = True
+    response.responses.add().response_range.kvs.add(create_revision=3, mod_revision=7)
+    response.responses.add().response_put.SetInParent()
+    response.responses.add().response_range.SetInParent()
+    response.responses.add().response_put.SetInParent()
+    conflict, gone = (response.responses.add().response_txn for _ in range(2))
     created.responses.add().response_put.SetInParent()
-    changed.responses.add().response_put.SetInParent()
-    changed.responses.add().response_range.kvs.add(create_revision=3, mod_revision=9)
     conflict.responses.add().response_range.kvs.add(create_revision=3, mod_revision=6)
     gone.responses.add().response_range.SetInParent()
     assert transaction.read(response)
-    assert call.results == [Done(9, 9), Done(9, 3), Conflict(6), Conflict(ABSENT)]
+    assert call.results == [Done(9, 9), Done(9, 3), Done(9, 9), Conflict(6), Conflict(ABSENT)]
     assert call.applied
 
 

@@ -1,0 +1,135 @@
+"""When calls are sent, without an etcd: what is in a transaction, and what waits for the next."""
+
+import asyncio
+
+import pytest
+from aetcd.rpc import TxnResponse
+from callboard.registry.engine import Put
+from callboard.registry.engine.etcd import committer
+from callboard.registry.engine.etcd.layout import Layout
+
+
+class Etcd:
+    """Takes transactions, and answers the oldest when it is told to."""
+
+    def __init__(self):
+        self.on_term = []
+        self.sent = []
+        self.asked = asyncio.Event()
+        self._answers = []
+
+    async def call(self, _pick, request, timeout_s):
+        assert timeout_s > 0
+        self.sent.append((len(request.success) - 1) // 2)
+        answer = asyncio.get_running_loop().create_future()
+        self._answers.append((request, answer))
+        self.asked.set()
+        return await answer
+
+    def answer(self):
+        request, answer = self._answers.pop(0)
+        response = TxnResponse(succeeded=True)
+        response.header.revision = 1
+        for one in request.success:
+            if one.HasField("request_put"):
+                response.responses.add().response_put.SetInParent()
+            else:
+                response.responses.add().response_range.SetInParent()
+        answer.set_result(response)
+
+
+class Seen:
+    """A feed that shows everything at once."""
+
+    seen = 1
+
+
+@pytest.fixture
+def gather_s_max(monkeypatch):
+    return lambda seconds: monkeypatch.setattr(committer, "GATHER_S_MAX", seconds)
+
+
+@pytest.fixture
+async def etcd():
+    return Etcd()
+
+
+@pytest.fixture
+async def call(etcd):
+    writes = committer.Committer(etcd, Layout("p/"), Seen(), 128)
+    keys = iter(range(1000))
+    answers = []
+
+    def make(count):
+        puts = [Put(b"%d" % next(keys), b"") for _ in range(count)]
+        answers.extend(writes.commit([put], None) for put in puts)
+
+    yield make
+    closing = asyncio.create_task(writes.close())
+    while not closing.done():
+        if etcd._answers:
+            etcd.answer()
+        await asyncio.sleep(0)
+    for answer in answers:
+        assert (await answer)[0].revision == 1
+
+
+async def turns(count=20):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_those_who_were_answered_and_call_again_share_the_next(etcd, call, gather_s_max):
+    gather_s_max(60)
+    call(8)
+    await turns()
+    etcd.answer()
+    await turns()
+    call(7)
+    await turns()
+    assert etcd.sent == [8]
+    call(1)
+    await turns()
+    assert etcd.sent == [8, 8]
+
+
+async def test_calls_wait_no_longer_than_the_limit_for_others(etcd, call, gather_s_max):
+    gather_s_max(0.001)
+    call(8)
+    await turns()
+    etcd.answer()
+    await turns()
+    etcd.asked.clear()
+    call(2)
+    await asyncio.wait_for(etcd.asked.wait(), 20)
+    assert etcd.sent == [8, 2]
+
+
+async def test_few_callers_do_not_wait_for_each_other(etcd, call, gather_s_max):
+    gather_s_max(60)
+    call(3)
+    await turns()
+    etcd.answer()
+    await turns()
+    call(1)
+    await turns()
+    assert etcd.sent == [3, 1]
+
+
+async def test_what_was_gathered_meanwhile_goes_at_once_if_it_is_enough(etcd, call, gather_s_max):
+    gather_s_max(60)
+    call(4)
+    await turns()
+    call(5)
+    etcd.answer()
+    await turns()
+    assert etcd.sent == [4, 5]
+
+
+async def test_closing_does_not_wait_for_anybody(etcd, call, gather_s_max):
+    gather_s_max(60)
+    call(8)
+    await turns()
+    etcd.answer()
+    await turns()
+    call(2)
