@@ -112,6 +112,8 @@ class EtcdEngine:
             asyncio.create_task(self._confirmer.run(), name="etcd-probe"),
             asyncio.create_task(self._cluster.run(), name="etcd-cluster"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(_say_defect)
 
     def commit(
         self, operations: Sequence[Operation], guard: Guard | None = None
@@ -203,3 +205,9 @@ class EtcdEngine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # What ended a task remembers its stream, and the stream its socket.
         self._tasks.clear()
+
+
+def _say_defect(task: asyncio.Task[None]) -> None:
+    """None of them ends by itself: without the watch or the probe the board only grows stale."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("%s failed", task.get_name(), exc_info=error)

@@ -33,10 +33,6 @@ class Position(NamedTuple):
     board: int
 
 
-class _Compacted(Exception):
-    pass
-
-
 async def read_position(connection: Connection, layout: Layout) -> Position:
     """A linearizable read. Raises `EngineError`."""
     request = RangeRequest(key=layout.last, keys_only=True)
@@ -90,8 +86,6 @@ class Feed:
             endpoint = self._connection.endpoint
             try:
                 await self._follow(endpoint)
-            except _Compacted:
-                await self._start_again()
             except EngineError as error:
                 _log.debug("the watch cannot go on: %s", error)
             except aio.AioRpcError as error:
@@ -131,8 +125,8 @@ class Feed:
     async def _cancelled(self, response: WatchResponse) -> None:
         if response.compact_revision:
             if self._follow_from <= response.compact_revision:
-                raise _Compacted
-            return  # meanwhile a read has shown that nothing was missed
+                await self._start_again()
+            return  # or a read has shown meanwhile that nothing was missed
         _log.warning("etcd ended the watch: %s", response.cancel_reason or "no reason given")
         await asyncio.sleep(CANCELLED_S)
         await self._connection.renew_token()

@@ -1,8 +1,14 @@
 """What the watch brings, told to the history and the election; without an etcd."""
 
+import asyncio
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
-from aetcd.rpc import WatchResponse
+import pytest
+from aetcd.rpc import RangeResponse, WatchResponse
+from callboard.registry.engine import Compacted
+from callboard.registry.engine.etcd import feed as feeding
+from callboard.registry.engine.etcd.errors import NotReached
 from callboard.registry.engine.etcd.feed import Feed, Position
 from callboard.registry.engine.etcd.layout import Layout
 
@@ -49,3 +55,49 @@ def test_a_transaction_of_conflicts_is_seen_and_changes_nothing():
     one = feed([])
     one._take(response((b"p/last", b"", 9)))
     assert (one.seen, one.history.revision) == (9, 0)
+
+
+class CompactingConnection:
+    """An etcd that has compacted everything up to revision 9; `away` calls find nobody there."""
+
+    def __init__(self, away):
+        self.away = away
+        self.on_move = []
+        self.endpoint = SimpleNamespace(url="etcd", watch=SimpleNamespace(Watch=None))
+
+    @asynccontextmanager
+    async def stream(self, method):
+        yield self
+
+    async def write(self, request):
+        pass
+
+    async def read(self):
+        return WatchResponse(canceled=True, compact_revision=9)
+
+    async def call_any(self, pick, request):
+        if self.away:
+            self.away -= 1
+            raise NotReached("etcd has no leader")
+        answer = RangeResponse()
+        answer.header.revision = 12
+        answer.kvs.add(mod_revision=11)
+        return answer
+
+    def told_term(self, term):
+        pass
+
+
+async def test_a_compaction_that_shows_while_nobody_leads_is_got_over(monkeypatch):
+    monkeypatch.setattr(feeding, "RECONNECT_S", 0.0)
+    connection = CompactingConnection(away=3)
+    start = Position(store=5, board=0)
+    one = Feed(connection, Layout("p/"), start, lambda *told: None, lambda: None)
+    following = asyncio.create_task(one.run())
+    reached = asyncio.create_task(one.reach(11))
+    await asyncio.wait({following, reached}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert reached.done()
+    assert not following.done()
+    with pytest.raises(Compacted):
+        one.history.after(0)
+    following.cancel()
