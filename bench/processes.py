@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 _CORES = sorted(os.sched_getaffinity(0))
+ALL_CORES = frozenset(_CORES)
 SERVER_CORE = _CORES[0]
 LOAD_CORE = _CORES[-1]
 
@@ -40,19 +41,22 @@ def found(program: str) -> str:
 
 
 class Server:
-    """One server and everything it forks, on `SERVER_CORE`. Use it as a context manager."""
+    """One server and everything it forks, on `cores`. Use it as a context manager."""
 
     def __init__(self, argv: list[str], log: Path) -> None:
-        self._argv = [found("taskset"), "-c", str(SERVER_CORE), *argv]
+        self._argv = argv
         self.log = log
+        self.cores = frozenset({SERVER_CORE})
+        """Those of all its threads, as of the next start or `pin`."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             # Its own session: Ctrl-C reaches the benchmark alone, which then stops all in order.
+            cores = ",".join(map(str, self.cores))
             self._process = subprocess.Popen(
-                self._argv,
+                [found("taskset"), "-c", cores, *self._argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -105,7 +109,7 @@ class Server:
         while not is_ready():
             assert self._process is not None, "started first"
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise DidNotStart(f"{' '.join(self._argv[3:5])}: {self._end_of_log()}")
+                raise DidNotStart(f"{' '.join(self._argv[:2])}: {self._end_of_log()}")
             time.sleep(0.002)
         self.pin()
 
@@ -124,11 +128,11 @@ class Server:
     def pin(self) -> None:
         """Again, thread by thread: Knot chooses cores for its workers whatever taskset said."""
         for tid in self._threads():
-            os.sched_setaffinity(tid, {SERVER_CORE})
+            os.sched_setaffinity(tid, self.cores)
 
     def is_pinned(self) -> bool:
-        """Whether every thread really has just the server's core."""
-        return all(os.sched_getaffinity(tid) == {SERVER_CORE} for tid in self._threads())
+        """Whether every thread really has just the server's cores."""
+        return all(os.sched_getaffinity(tid) == self.cores for tid in self._threads())
 
     def _threads(self) -> list[int]:
         return [int(task.name) for pid in self.pids() for task in _tasks(pid)]

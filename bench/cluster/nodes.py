@@ -62,6 +62,13 @@ class Nodes:
     def running(self) -> set[str]:
         return {name for name, board in self.boards.items() if board.server.is_running()}
 
+    def use(self, cores: frozenset[int]) -> None:
+        """Run on these from now on."""
+        for board in self.boards.values():
+            board.server.cores = cores
+            if board.server.is_running():
+                board.server.pin()
+
     def in_step(self) -> None:
         """Return when all nodes show the same index, and it stands still."""
         deadline = time.monotonic() + SETTLE_S_MAX
