@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from . import __version__, logs
 from .addresses import Address
-from .api import ApiConfig, ApiServer, CannotListen
+from .api import ApiAddress, ApiConfig, ApiServer, CannotListen, Starting
 from .clock import LeaseClock
 from .config import ServeConfig
 from .dns import DnsConfig, DnsFront, DnsFrontError, DnsIdentity, RateLimits, TransferConfig
@@ -95,6 +95,12 @@ class _Node:
         """Bring up each part."""
         config, stack = self._config, self._stack
         http_tls, peer_tls = _http_tls(config), _peer_tls(config)
+        address = ApiAddress(ApiConfig(*config.http, http_tls.context if http_tls else None))
+        stack.callback(address.close)
+        starting = Starting(address)
+        stack.push_async_callback(starting.close)
+        await starting.start()
+        starting.waits_for = "its engine" if config.cluster is None else "a majority of its cluster"
         engine = self._engine = await open_engine(config, peer_tls, stack, self._on_removed)
         registry = self._registry = Registry(
             engine,
@@ -108,21 +114,23 @@ class _Node:
         if config.cluster is not None or config.etcd is not None:
             host, port = config.calls
             await registry.renewals.listen(host, port, advertised_host(config), peer_tls)
+        starting.waits_for = "the board, which is being loaded"
         with _collector_paused():
             await registry.start()
         dns = DnsFront(_dns_config(config), registry)
         stack.push_async_callback(dns.close)
         await dns.start()
-        api = ApiServer(registry, ApiConfig(*config.http, http_tls.context if http_tls else None))
+        api = ApiServer(registry, address)
         api.metrics.add(lambda: dns_metrics(dns.stats()))
         stack.push_async_callback(api.close)
+        await starting.close()
         await api.start()
         dns.succeed()
         certificates = [part for part in (http_tls, peer_tls) if part is not None]
         if certificates:  # without any, a hangup ends the node as it ends every other program
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, reload_all, certificates)
-        _say_ready("https" if http_tls else "http", api, dns)
+        _say_ready("https" if http_tls else "http", address, dns)
 
     async def hand_over(self) -> None:
         """While it still serves: others keep the leases and lead when it is gone."""
@@ -178,9 +186,9 @@ def _peer_tls(config: ServeConfig) -> PeerTls | None:
     return peers
 
 
-def _say_ready(scheme: str, api: ApiServer, dns: DnsFront) -> None:
+def _say_ready(scheme: str, api: ApiAddress, dns: DnsFront) -> None:
     """One line for each listener, once all of them answer; people and scripts wait for these."""
-    sys.stdout.write(f"http  {scheme}://{Address(*api.address)}\n")
+    sys.stdout.write(f"http  {scheme}://{Address(api.host, api.port)}\n")
     sys.stdout.write(f"dns   {Address(*dns.address)} (udp, tcp)\n")
     sys.stdout.flush()
 

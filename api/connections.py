@@ -8,9 +8,8 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from ..registry import Registry
 from .errors import ApiError, body_of
-from .responses import Response, encode
+from .responses import Response, Shown, encode
 
 CONNECTIONS_MAX: Final = 10_000
 """At some 10 KB each; one for every instance of a large site that keeps its connection open."""
@@ -29,7 +28,7 @@ _log: Final = logging.getLogger("callboard.api")
 class BoundedServer(web.Server):
     """aiohttp's low-level server with our limits."""
 
-    def __init__(self, handler: Handler, registry: Registry) -> None:
+    def __init__(self, handler: Handler, shown: Shown) -> None:
         super().__init__(
             handler,
             access_log=None,
@@ -39,7 +38,7 @@ class BoundedServer(web.Server):
             max_headers=HEADERS_MAX,
             auto_decompress=False,
         )
-        self.registry = registry
+        self.shown = shown
         self.first_header_s = FIRST_HEADER_S
         self.connections_max = CONNECTIONS_MAX
 
@@ -89,4 +88,4 @@ class Connection(RequestHandler):
         text = (message or "").strip().partition("\n")[0] or "this is no HTTP request"
         code = "bad_request" if status < 500 else "internal"
         body = encode(body_of(ApiError(status, code, text)))
-        return Response(self._server.registry, body, status, close=True)
+        return Response(self._server.shown, body, status, close=True)

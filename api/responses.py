@@ -5,12 +5,10 @@ import time
 from collections.abc import Awaitable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from aiohttp import web
-
-from ..registry import Registry
 
 JSON: Final = "application/json"
 SERVER: Final = "callboard"
@@ -25,6 +23,15 @@ encode: Final = msgspec.json.Encoder().encode
 _START: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+
+
+class Shown(Protocol):
+    """What of the board answers are given from, as their headers tell it: a `Registry`."""
+
+    @property
+    def index(self) -> int: ...
+
+    def staleness_ms(self) -> float: ...
 
 
 class Response:
@@ -48,7 +55,7 @@ class Response:
 
     def __init__(
         self,
-        registry: Registry,
+        shown: Shown,
         body: bytes,
         status: int = 200,
         *,
@@ -59,8 +66,8 @@ class Response:
         self.status = status
         self.body = body
         self.keep_alive = not close
-        self._index = registry.index
-        self._staleness_ms = registry.staleness_ms()
+        self._index = shown.index
+        self._staleness_ms = shown.staleness_ms()
         self._content_type = content_type
         self._extra = extra
         self.close = close
@@ -112,21 +119,21 @@ class CutOff:
 
 
 def answer(
-    registry: Registry, value: Any, status: int = 200, extra: dict[str, str] | None = None
+    shown: Shown, value: Any, status: int = 200, extra: dict[str, str] | None = None
 ) -> Response:
     """`value` as JSON."""
-    return Response(registry, encode(value), status, extra=extra)
+    return Response(shown, encode(value), status, extra=extra)
 
 
-def no_content(registry: Registry, extra: dict[str, str] | None = None) -> Response:
-    return Response(registry, b"", 204, extra=extra)
+def no_content(shown: Shown, extra: dict[str, str] | None = None) -> Response:
+    return Response(shown, b"", 204, extra=extra)
 
 
-def headers(registry: Registry, content_type: str) -> dict[str, str]:
+def headers(shown: Shown, content_type: str) -> dict[str, str]:
     """What every streamed answer carries, as `Response` does by itself."""
     return {
-        "X-Callboard-Index": str(registry.index),
-        "X-Callboard-Staleness-Ms": f"{registry.staleness_ms():.0f}",
+        "X-Callboard-Index": str(shown.index),
+        "X-Callboard-Staleness-Ms": f"{shown.staleness_ms():.0f}",
         "Server": SERVER,
         "Content-Type": content_type,
     }

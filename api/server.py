@@ -3,12 +3,9 @@
 import asyncio
 import logging
 import re
-import socket
-import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -16,17 +13,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from ..registry import Registry, RegistryError
-from ..tls import GOODBYE_S_MAX, HANDSHAKE_S_MAX
 from .call import Call
 from .connections import BoundedServer
 from .errors import ApiError, body_of, from_registry, invalid, retry_later
+from .listener import ApiAddress
 from .metrics import Metrics
 from .responses import CutOff, Response, encode, no_content
 from .router import Found, Router, WrongMethod
 from .routes import ROUTES
-
-BACKLOG: Final = 1024
-"""Connections that wait to be accepted: a whole fleet that reconnects after a restart."""
 
 DRAIN_S: Final = 10.0
 """How long calls under way may take to finish; orchestrators kill 30 s after SIGTERM."""
@@ -44,26 +38,13 @@ _CHANGES_NOTHING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFECT: Final = ApiError(500, "internal", "this is a defect of callboard; its log says more")
 
 
-class CannotListen(Exception):
-    """The address cannot be had; the text is one line for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class ApiConfig:
-    """`port` 0 takes a free one. With `tls` only TLS is spoken."""
-
-    host: str = "127.0.0.1"
-    port: int = 8500
-    tls: ssl.SSLContext | None = None
-
-
 class ApiServer:
     """Create, `await start()`, `await close()`; all from one event loop."""
 
-    def __init__(self, registry: Registry, config: ApiConfig) -> None:
+    def __init__(self, registry: Registry, address: ApiAddress) -> None:
         self.metrics = Metrics(registry)
         self._registry = registry
-        self._config = config
+        self._address = address
         self._router = Router(ROUTES)
         self._connections = BoundedServer(self._handle, registry)
         self._listener: asyncio.Server | None = None
@@ -83,26 +64,9 @@ class ApiServer:
             value=self._under_way,
         )
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port actually bound; valid after `start`."""
-        assert self._listener is not None
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        return host, port
-
     async def start(self) -> None:
-        """Raises `CannotListen`."""
-        loop = asyncio.get_running_loop()
-        bound = _bind(self._config)
-        tls = self._config.tls
-        self._listener = await loop.create_server(
-            self._connections,
-            sock=bound,
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_S_MAX if tls else None,
-            ssl_shutdown_timeout=GOODBYE_S_MAX if tls else None,
-        )
+        self._listener = await self._address.listen(self._connections)
+        self._address.close()  # nobody listens after us: then they must not wait
 
     async def close(self) -> None:
         """Refuse what arrives, let what is under way finish for `DRAIN_S`, then stop."""
@@ -199,19 +163,3 @@ def _refuse_cross_site(request: web.BaseRequest) -> None:
         return
     if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
         raise ApiError(403, "cross_site", "web pages of other sites may not change anything here")
-
-
-def _bind(config: ApiConfig) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind((config.host, config.port))
-        made.listen(BACKLOG)
-    except OSError as error:
-        made.close()
-        raise CannotListen(
-            f"HTTP cannot listen on {config.host}:{config.port}: {error.strerror};"
-            " choose another address with --http"
-        ) from error
-    return made

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, ClientTimeout
-from callboard.api import ApiConfig, ApiServer
+from callboard.api import ApiAddress, ApiConfig, ApiServer
 from callboard.registry import Registry
 from callboard.registry.engine import SqliteEngine
 from yarl import URL
@@ -57,13 +57,13 @@ class Answer:
 class Board:
     """One node's API with everything below it."""
 
-    def __init__(self, engine, registry, server, clock, session):
+    def __init__(self, engine, registry, server, address, clock, session):
         self.engine = engine
         self.registry = registry
         self.server = server
         self.clock = clock
         self.session = session
-        self.host, self.port = server.address
+        self.host, self.port = address.host, address.port
 
     async def __call__(self, method, path, body=None, *, headers=None):
         """`body` is bytes, or anything else as JSON."""
@@ -104,12 +104,13 @@ async def running(data_dir):
         registry = Registry(engine, node="node-a", clock=clock)
         stack.push_async_callback(registry.close)
         await registry.start()
-        server = ApiServer(registry, ApiConfig("127.0.0.1", 0))
+        address = ApiAddress(ApiConfig("127.0.0.1", 0))
+        server = ApiServer(registry, address)
         stack.push_async_callback(server.close)
         await server.start()
         session = ClientSession(timeout=ClientTimeout(SOON_S), skip_auto_headers=["Content-Type"])
         await stack.enter_async_context(session)
-        yield Board(engine, registry, server, clock, session)
+        yield Board(engine, registry, server, address, clock, session)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

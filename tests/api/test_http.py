@@ -5,7 +5,7 @@ import json
 import socket
 
 import pytest
-from callboard.api import ApiConfig, ApiServer, CannotListen, call, responses
+from callboard.api import ApiAddress, ApiConfig, ApiServer, CannotListen, call, responses
 from callboard.registry import ServiceSummary
 
 from .conftest import SOON_S, until
@@ -323,17 +323,16 @@ async def test_a_defect_in_the_middle_of_an_answer_cuts_it_off(own_board, caplog
 
 
 async def test_a_taken_port_is_one_clear_line(own_board):
-    server = ApiServer(own_board.registry, ApiConfig(own_board.host, own_board.port))
     with pytest.raises(CannotListen, match=f"{own_board.port}.*--http"):
-        await server.start()
-    await server.close()
+        ApiAddress(ApiConfig(own_board.host, own_board.port))
 
 
 async def test_it_listens_on_ipv6_and_shows_its_callers_address(own_board):
-    server = ApiServer(own_board.registry, ApiConfig("::1", 0))
+    address = ApiAddress(ApiConfig("::1", 0))
+    server = ApiServer(own_board.registry, address)
     await server.start()
     try:
-        url = f"http://[::1]:{server.address[1]}/v1/services/web/instances/one"
+        url = f"http://[::1]:{address.port}/v1/services/web/instances/one"
         async with own_board.session.put(url) as got:
             assert (await got.json())["address"] == "::1"
     finally:

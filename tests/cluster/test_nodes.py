@@ -61,6 +61,13 @@ def test_without_a_majority_writes_are_refused_and_stale_reads_go_on(cluster, wa
     assert nodes["a"].call("GET", "/v1/services/web/instances?consistency=strong")[0] == 503
     wait_for(lambda: nodes["a"].call("GET", "/readyz")[0] == 503, "unready")
     assert not nodes["a"].status()["writable"]
+    nodes["a"].kill()
+    wait_for(lambda: not nodes["a"].etcd_pids(), "the end of its etcd")
+    nodes["a"].start(nodes.list_of("abc"))
+    wait_for(lambda: nodes["a"].call("GET", "/healthz")[0] == 200, "a sign of life")
+    status, answer = nodes["a"].call("GET", "/readyz")
+    assert status == 503
+    assert "waits for a majority" in answer["error"]["message"]
     nodes["b"].start(nodes.list_of("abc"))
     wait_for(lambda: put(nodes["a"], "again") in (200, 201), "a write with b back")
 

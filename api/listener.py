@@ -1,0 +1,69 @@
+"""Where the API listens: an address that is taken once, by a node that starts, and kept."""
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Final
+
+from ..tls import GOODBYE_S_MAX, HANDSHAKE_S_MAX
+from .connections import BoundedServer
+
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted: a whole fleet that reconnects after a restart."""
+
+
+class CannotListen(Exception):
+    """The address cannot be had; the text is one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """`port` 0 takes a free one. With `tls` only TLS is spoken."""
+
+    host: str = "127.0.0.1"
+    port: int = 8500
+    tls: ssl.SSLContext | None = None
+
+
+class ApiAddress:
+    """Taken when it is made, given back by `close`. Raises `CannotListen`."""
+
+    def __init__(self, config: ApiConfig) -> None:
+        self._tls = config.tls
+        self._bound = _bind(config)
+        host, port = self._bound.getsockname()[:2]
+        self.host: str = host
+        self.port: int = port
+
+    async def listen(self, server: BoundedServer) -> asyncio.Server:
+        """Whoever connects talks to `server`, until what this returns is closed. After that they
+        wait for the next who listens; or they are refused, if the address has been closed."""
+        tls = self._tls
+        return await asyncio.get_running_loop().create_server(
+            server,
+            sock=self._bound.dup(),
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_S_MAX if tls else None,
+            ssl_shutdown_timeout=GOODBYE_S_MAX if tls else None,
+        )
+
+    def close(self) -> None:
+        self._bound.close()
+
+
+def _bind(config: ApiConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((config.host, config.port))
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise CannotListen(
+            f"HTTP cannot listen on {config.host}:{config.port}: {error.strerror};"
+            " choose another address with --http"
+        ) from error
+    return made
