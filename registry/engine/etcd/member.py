@@ -103,7 +103,10 @@ class EtcdMember:
             self._log.error("the member ended; starting it again in %.1f s", wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RESTART_S_MAX)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:  # no memory or no process to be had: the next turn tries again
+                self._said.append(f"it could not be started: {error}")
 
     async def _listen(self) -> None:
         """Log what it writes, until it has ended."""

@@ -5,7 +5,14 @@ import logging
 import msgspec
 import pytest
 from callboard.registry.engine import CannotStart
-from callboard.registry.engine.etcd import Membership, PeerFiles, forming, member_command
+from callboard.registry.engine.etcd import (
+    Membership,
+    PeerFiles,
+    forming,
+    member_command,
+)
+from callboard.registry.engine.etcd import member as supervising
+from callboard.registry.engine.etcd.member import EtcdMember
 from callboard.registry.engine.etcd.member_command import MemberSettings, command
 from callboard.registry.engine.etcd.member_log import LINE_BYTES_MAX, Lines, read_line
 from callboard.registry.engine.etcd.membership import (
@@ -139,3 +146,23 @@ def test_a_line_without_an_end_is_not_kept_for_ever():
     got = [line for _ in range(10) for line in lines.feed(b"x" * LINE_BYTES_MAX)]
     assert sum(map(len, got)) >= 9 * LINE_BYTES_MAX
     assert max(map(len, got)) <= 2 * LINE_BYTES_MAX
+
+
+async def test_a_member_that_cannot_even_be_started_is_tried_again(tmp_path, until, monkeypatch):
+    monkeypatch.setattr(supervising, "RESTART_S_MIN", 0.01)
+    monkeypatch.setattr(supervising, "RESTART_S_MAX", 0.05)
+    starts, program, run_dir = tmp_path / "starts", tmp_path / "etcd", tmp_path / "run"
+    program.write_text(f"#!/bin/sh\necho >> {starts}\n")
+    program.chmod(0o700)
+    run_dir.mkdir()
+    member = EtcdMember(str(program), settings(tmp_path), run_dir)
+    await member.start()
+    try:
+        await until(starts.exists)
+        run_dir.rename(tmp_path / "away")
+        await until(lambda: "could not be started" in member.ailment)
+        tried = starts.read_text()
+        (tmp_path / "away").rename(run_dir)
+        await until(lambda: starts.read_text() != tried)
+    finally:
+        await member.close()
