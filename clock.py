@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 STALL_S: Final = 1.0
-"""The lease sweep asks for the time ten times a second. Whoever has not asked for this long
-was stopped, or starved, and so could not have heard a single renewal."""
+"""The keeper of the leases asks for the time ten times a second, who stands by twice. Whoever has
+not asked for this long was stopped, or starved, and so could not have heard a single renewal."""
 
 
 class LeaseClock:

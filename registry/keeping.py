@@ -8,9 +8,9 @@ from .board import Board
 from .engine.seam import Engine, Guard, Superseded
 from .expiry import Expiry
 
-STAND_BY_S: Final = 1.0
+STAND_BY_S: Final = 0.5
 """How often a node that is not the keeper files its leases anew: often enough that none comes
-due, and no more than a tick's work each time."""
+due, and that the clock of leases, which nobody else may ask, does not take it for stopped."""
 
 _log: Final = logging.getLogger("callboard.registry")
 
@@ -54,9 +54,9 @@ class Keeping:
         sweeping = asyncio.ensure_future(self._expiry.run(guard))
         holding = asyncio.ensure_future(self._engine.hold(guard))
         try:
-            await asyncio.wait([sweeping, holding], return_when=asyncio.FIRST_COMPLETED)
-            if sweeping.done():
-                sweeping.result()
+            done, _ = await asyncio.wait([sweeping, holding], return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
         except Superseded:
             pass  # somebody else has been elected, and the engine knew first
         finally:

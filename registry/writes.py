@@ -1,8 +1,8 @@
 """From a call's operations to its results: planned, committed, shown, and the keeper told."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from .board import Board
 from .engine.seam import Engine, EngineError, Operation, OutcomeUnknown, Result
@@ -17,6 +17,8 @@ SHOW_S_MAX: Final = 5.0
 STATUS_WRITES_MAX: Final = 256
 """How often a status is written again because something else was written meanwhile: so many
 reports for one instance at once are a program that has gone wild."""
+
+T = TypeVar("T")
 
 
 class Writes:
@@ -44,7 +46,9 @@ class Writes:
             plan.add(operation)
         results = await self._settle(plan)
         return [
-            await self._write_status(result.operation) if isinstance(result, Lost) else result
+            await _or_refusal(self._write_status(result.operation))
+            if isinstance(result, Lost)
+            else result
             for result in results
         ]
 
@@ -70,7 +74,7 @@ class Writes:
             else:
                 for at in unknown:
                     passed = plan.passed[at]
-                    results[passed.position] = await self._again(passed.operation)
+                    results[passed.position] = await _or_refusal(self._again(passed.operation))
         return results
 
     async def _again(self, operation: Register | Heartbeat) -> BatchResult | Lost:
@@ -118,3 +122,11 @@ class Writes:
                 return await self._showing.wait(revision)
         except TimeoutError:
             return False
+
+
+async def _or_refusal(second: Awaitable[T]) -> T | Unavailable:
+    """A second write that fails refuses its own operation: the others of its call are done."""
+    try:
+        return await second
+    except Unavailable as error:
+        return error

@@ -1,6 +1,8 @@
 """Leases run by a clock that stands still while the process is stopped."""
 
 from callboard.clock import STALL_S, LeaseClock
+from callboard.registry.keeping import STAND_BY_S
+from callboard.registry.leases import TICK_S
 
 
 class Monotonic:
@@ -29,3 +31,7 @@ def test_a_stall_does_not_count():
     assert clock() == start_s
     monotonic.now_s += 0.25
     assert clock() == start_s + 0.25
+
+
+def test_a_node_with_nothing_to_do_is_not_taken_for_a_stopped_one():
+    assert max(TICK_S, STAND_BY_S) <= STALL_S / 2

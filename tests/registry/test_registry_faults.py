@@ -18,6 +18,7 @@ from callboard.registry import (
     Unavailable,
 )
 from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine
+from callboard.registry.instance import encode_instance
 from callboard.registry.kv import VALUE_BYTES_MAX
 from callboard.registry.plan import REGISTRATION_BYTES_MAX
 from callboard.registry.writes import STATUS_WRITES_MAX
@@ -192,6 +193,44 @@ async def test_two_programs_that_fight_over_an_instance_are_told(registry, engin
     with pytest.raises(Unavailable, match="replaced"):
         await registry.heartbeat(Heartbeat(NAME, Status.WARNING))
     assert next(ports) == STATUS_WRITES_MAX + 2
+
+
+async def test_a_status_that_cannot_be_written_anew_speaks_for_itself_alone(registry, engine):
+    await registry.register(web())
+
+    async def replace():
+        """Before the batch is committed; what it then tries again is refused."""
+        await engine.commit_directly(
+            Put(b"i/default/web/web-1", encode_instance(web(port=2)), expect=1)
+        )
+        engine.before_commit = refuse
+
+    async def refuse():
+        raise Refused("no space")
+
+    engine.before_commit = replace
+    registered, beaten = await registry.batch(
+        [Register(web("web-2")), Heartbeat(NAME, Status.WARNING)]
+    )
+    assert registered.created
+    assert isinstance(beaten, Unavailable)
+    assert "no space" in beaten.message
+
+
+async def test_a_defect_in_holding_the_election_is_no_lost_election(tmp_path):
+    class Forgetful(SqliteEngine):
+        async def hold(self, guard):
+            raise LookupError("a defect")
+
+    engine = await Forgetful.open(tmp_path / "data")
+    noticed = asyncio.Event()
+    registry = Registry(engine, node="one", on_failure=noticed.set)
+    await registry.start()
+    async with asyncio.timeout(SETTLE_S_MAX):
+        await noticed.wait()
+    assert registry.failed
+    await registry.close()
+    await engine.close()
 
 
 async def test_what_is_too_large_is_refused_and_named(registry):
