@@ -55,12 +55,15 @@ def advertised_host(config: ServeConfig) -> str:
     return config.calls.host
 
 
-async def hand_over(engine: Engine) -> None:
-    """Let others keep the leases and lead, before this node goes; nothing where it is alone."""
+async def hand_over(engine: Engine, *, leads: bool) -> None:
+    """Let others keep the leases before this node goes, and lead, if its engine goes with it
+    (`leads`): who leads an etcd that stays is none of our business. Nothing where it is alone.
+    """
     try:
         async with asyncio.timeout(HAND_OVER_S_MAX):
             await engine.resign()
-            await engine.transfer_leadership()
+            if leads:
+                await engine.transfer_leadership()
     except (EngineError, TimeoutError):
         pass  # alone, or without a majority: there is nobody to hand over to
 

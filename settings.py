@@ -124,7 +124,7 @@ def _max_stale_s(text: str) -> float:
 
 def _whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
             raise ValueError(f"{text!r} is no number of {what} from {least} to {most}")
         return int(text)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict
+from urllib.parse import quote
 
 import msgspec
 
@@ -196,7 +197,10 @@ def add_member(name: str, address: str) -> Request[tuple[Member, ...]]:
 
 
 def remove_member(name: str) -> Request[None]:
-    path = f"/v1/cluster/members/{segment(name, 'name')}"
+    """`name` may have dots, as host names do, or be the address of one that never started."""
+    if not name or "/" in name or not name.strip("."):
+        raise InvalidArgument(f"name: {name!r} cannot name a member", field="name")
+    path = f"/v1/cluster/members/{quote(name, safe='')}"
     return Request("DELETE", path, lambda answer: None, repeatable=False)
 
 

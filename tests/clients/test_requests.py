@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from urllib.parse import unquote
 
 import pytest
 from callboard import (
@@ -45,6 +46,20 @@ def test_a_name_that_would_lead_elsewhere_is_refused(name):
         requests.put_instance(name, "id")
     assert caught.value.field == "service"
     assert caught.value.status is None
+
+
+@pytest.mark.parametrize("name", ["node-1.example.com", "10.0.0.4:8300", "[::1]:8300", "8e9e05c"])
+def test_a_member_is_removed_by_whatever_it_is_known_by(name):
+    path = requests.remove_member(name).path
+    assert unquote(path) == f"/v1/cluster/members/{name}"
+    assert path.count("/") == 4
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
+def test_a_member_s_name_leads_nowhere_else(name):
+    with pytest.raises(InvalidArgument) as caught:
+        requests.remove_member(name)
+    assert caught.value.field == "name"
 
 
 @pytest.mark.parametrize(
