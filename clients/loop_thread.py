@@ -60,7 +60,8 @@ class LoopThread:
         with self._submitting:
             self._stopping = True
             last = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        last.add_done_callback(lambda _: self._loop.stop())
+        # Called in this thread when it is done already: then the loop has to be woken to stop.
+        last.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
 
     def _why_not(self) -> str:
         if self._pid != os.getpid():

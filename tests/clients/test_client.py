@@ -1,5 +1,6 @@
 """`Client`, the one without `await`, against real nodes; and what the package exports."""
 
+import asyncio
 import gc
 import inspect
 import os
@@ -150,8 +151,9 @@ def test_a_forgotten_client_is_told_of_and_ends(url, eventually_sync):
     board = Client(url)
     board.services()
     with pytest.warns(ResourceWarning, match="never closed"):
-        board = None  # its thread may hold it a moment longer
-        eventually_sync(lambda: gc.collect() >= 0 and set(threading.enumerate()) <= before)
+        board = None
+    gc.collect()
+    eventually_sync(lambda: set(threading.enumerate()) <= before)
 
 
 def test_no_server_is_an_error_with_the_cause(dead):
@@ -232,3 +234,21 @@ def test_no_call_is_left_waiting_by_a_stop_that_comes_in_between():
             go.wait()
             thread.stop()
             assert [done.result(20) for done in calls] == [None] * 4
+
+
+def test_a_loop_ends_though_its_last_coroutine_was_done_at_once(monkeypatch, eventually_sync):
+    submit = asyncio.run_coroutine_threadsafe
+
+    def submit_and_wait(coroutine, loop):
+        future = submit(coroutine, loop)
+        future.result()
+        return future
+
+    async def farewell():
+        pass
+
+    before = set(threading.enumerate())
+    thread = LoopThread()
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", submit_and_wait)
+    thread.run_last(farewell())
+    eventually_sync(lambda: set(threading.enumerate()) <= before)
