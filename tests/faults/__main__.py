@@ -38,6 +38,7 @@ def _one(row: Row, seed: int, way: Way, keep: Path) -> Outcome:
     sys.stderr.write(
         f"{row.name} seed {seed}: {outcome.verdict} in {time.monotonic() - began:.0f} s\n"
     )
+    sys.stderr.write(f"    seen: {'; '.join(outcome.seen) or 'nothing'}\n")
     for check, faults in outcome.faults.items():
         for fault in faults:
             sys.stderr.write(f"    {check}: {fault[:600]}\n")

@@ -104,6 +104,16 @@ class Node:
         roots = [p.pid for p in (self.process, self.etcd) if p is not None and p.poll() is None]
         return [pid for root in roots for pid in _tree(root)]
 
+    def another(self, pid: Callable[[], int], than: int) -> bool:
+        """Waits until what `pid` finds is another process; False when it never is."""
+        deadline = time.monotonic() + START_S_MAX
+        while time.monotonic() < deadline:
+            with contextlib.suppress(NotLive):
+                if pid() != than:
+                    return True
+            time.sleep(STEP_S)
+        return False
+
     def etcd_pid(self) -> int:
         return self._pid(lambda command: os.path.basename(command[0]) == "etcd")
 
@@ -174,6 +184,16 @@ class Node:
             raise NotLive(f"etcdctl {arguments[0]} at {self.name}: {ran.stderr.strip()}")
         return ran.stdout
 
+    def raft_term(self) -> int:
+        """As this node's own member has it: it grows with each election."""
+        (told,) = json.loads(self.etcdctl("endpoint", "status", "--write-out=json"))
+        return int(told["Status"]["raftTerm"])
+
+    def stopped(self) -> int:
+        """How many of its processes stand still."""
+        stats = [_stat(pid) for pid in self.pids()]
+        return sum(stat.rpartition(")")[2].split()[:1] == ["T"] for stat in stats)
+
     def ask(
         self, method: str, path: str, body: Any = None, *, timeout_s: float = 3
     ) -> tuple[int, Any]:
@@ -231,12 +251,16 @@ class Cluster:
         """The node that keeps the leases, as the engine has it."""
         return str(self._of_any(_keeper, "there is no keeper"))
 
-    def _of_any(self, ask: Callable[[Node], str], otherwise: str) -> str:
+    def next_keeper(self, last: str) -> str:
+        """Waits until the other nodes' engine has another keeper than `last`."""
+        return str(self._of_any(_keeper, f"{last} is the keeper still", last))
+
+    def _of_any(self, ask: Callable[[Node], str], otherwise: str, but: str = "") -> str:
         def ask_all() -> str:
             for node in self.nodes.values():
                 with contextlib.suppress(OSError, NotLive, subprocess.TimeoutExpired):
-                    name = ask(node)
-                    if name in self.nodes:
+                    name = ask(node) if node.name != but else but
+                    if name in self.nodes and name != but:
                         return name
             return ""
 
@@ -299,6 +323,12 @@ def _keeper(node: Node) -> str:
     kept = node.etcdctl("get", "--write-out=json", "callboard/keeper", "--prefix", timeout_s=5)
     pairs = json.loads(kept).get("kvs", [])
     return str(msgpack.unpackb(base64.b64decode(pairs[0]["value"]))[0]) if pairs else ""
+
+
+def _stat(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text()
+    return ""
 
 
 def _tree(pid: int) -> list[int]:

@@ -11,10 +11,12 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
-IMAGE_MIB = 400
+IMAGE_MIB = 256
 """etcd allocates its log 64 MiB at a time, two at once; sparse, so it costs what is written."""
+CLOSED_S_MAX = 20.0
 
 
 class Disk:
@@ -42,7 +44,17 @@ class Disk:
         _run("mount", "-o", "loop", str(self._image), str(self.directory))
 
     def unmount(self) -> None:
-        _run("umount", str(self.directory))
+        """Whoever was killed on it may be closing its files yet."""
+        deadline = time.monotonic() + CLOSED_S_MAX
+        while True:
+            try:
+                _run("umount", str(self.directory))
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def cut_power(self) -> None:
         """Keep what has reached the disk by now, and lose the rest. Nobody may be running on it
@@ -88,10 +100,11 @@ class Disk:
 
 
 def _fill(ballast: Path) -> None:
-    block = bytes(1 << 16)
-    with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
-        while True:
-            file.write(block)
+    for size in (1 << 20, 1 << 16, 1 << 12):
+        block = bytes(size)
+        with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
+            while True:
+                file.write(block)
 
 
 def _run(*command: str) -> None:

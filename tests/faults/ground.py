@@ -28,9 +28,10 @@ class Impossible(Exception):
 
 
 class Ground(Protocol):
-    """`hosts` are the nodes' names."""
+    """`hosts` are the nodes' names; `harmed` counts the packets that healed rules have met."""
 
     hosts: list[str]
+    harmed: int
 
     def address(self, host: str) -> str: ...
 
@@ -72,6 +73,7 @@ class Loopback:
 
     def __init__(self, hosts: Sequence[str], reason: str) -> None:
         self.hosts = list(hosts)
+        self.harmed = 0
         self._reason = reason
 
     def address(self, host: str) -> str:
@@ -104,6 +106,7 @@ class Namespaces:
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self.hosts = list(hosts)
+        self.harmed = 0
         self._switch = self._named("switch")
         self.clients = self._named("clients")
 
@@ -166,8 +169,15 @@ class Namespaces:
 
     def heal(self) -> None:
         for host in self.hosts:
-            self.rules(host, "-F")
-            self.rules(host, "-t", "nat", "-F")
+            for table in ("filter", "nat"):
+                self.harmed += self._met(host, table)
+                self.rules(host, "-t", table, "-F")
+
+    def _met(self, host: str, table: str) -> int:
+        """The packets that its rules have met so far."""
+        said = _run(*self.inside(host), "iptables", "-w", "-t", table, "-nvxL")
+        counters = (line.split()[0] for line in said.splitlines() if "Chain" not in line and line)
+        return sum(int(counter) for counter in counters if counter.isdigit())
 
     def stand_with_clients(self) -> None:
         _enter(NETNS / self.clients)
@@ -227,5 +237,5 @@ def _sweep() -> None:
             subprocess.run(["ip", "netns", "del", path.name], capture_output=True)
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

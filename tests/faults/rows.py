@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
-from . import rows_disks, rows_network, rows_processes
+from . import rows_clocks, rows_disks, rows_network, rows_processes
 from .cluster import Way
 
-ROWS = {row.name: row for part in (rows_processes, rows_network, rows_disks) for row in part.ROWS}
+_PARTS = (rows_processes, rows_network, rows_disks, rows_clocks)
+ROWS = {row.name: row for part in _PARTS for row in part.ROWS}
 
 
 def ways() -> list[Way]:

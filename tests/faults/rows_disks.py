@@ -1,22 +1,28 @@
-"""Faults of disks and clocks."""
+"""Faults of disks: cut off from power, slow, full, failing."""
 
 import contextlib
 import os
 import signal
 from pathlib import Path
 
-from .cluster import Cluster
+from .cluster import DNS, Cluster, Node
 from .disks import Disk
 from .ground import Impossible
 from .run import NAMES, Row, Scene
+from .traffic import POPULATION, ZONE
+from .wire import ask_dns
 
 LONG_ENOUGH_S = (3.0, 5.0)
 SCARCE_MIB = 90
 SYNCS_PER_S = 10
 """100 ms for each write of a disk that is dying slowly; etcd syncs once for each round of raft."""
 BLKIO = Path("/sys/fs/cgroup/blkio")
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-JUMPS_S = (-86_400, 3_600, 86_400 * 365, 0)
+UNSYNCED = b"not synced" * 400
+NO_SPACE = "no space left"
+MUCH_MIB_MAX = 64
+"""More than etcd's database is given room for ahead of time."""
+SYNC_FAILED = ("input/output error", "structure needs cleaning", "read-only file system")
+"""What the kernel says of a disk that fails, at once and after ext4 has given up on it."""
 
 
 def _on_disks(
@@ -46,13 +52,20 @@ def _cut_power(scene: Scene, names: list[str]) -> None:
     """Stopped first: what clients were told by then must be on the disks."""
     for name in names:
         scene.cluster.nodes[name].signal(signal.SIGSTOP)
+        (scene.disks[name].directory / "unsynced").write_bytes(UNSYNCED)
     for name in names:
         scene.disks[name].cut_power()
     for name in names:
         scene.cluster.nodes[name].kill()
         scene.disks[name].restore_power()
+    scene.saw("disks that lost what was not synced", sum(_lost(scene.disks[n]) for n in names))
     for name in names:
         scene.cluster.restart(name)
+
+
+def _lost(disk: Disk) -> bool:
+    unsynced = disk.directory / "unsynced"
+    return not unsynced.exists() or unsynced.read_bytes() != UNSYNCED
 
 
 def slow_disk(scene: Scene) -> None:
@@ -69,6 +82,8 @@ def slow_disk(scene: Scene) -> None:
         for pid in pids:
             (group / "cgroup.procs").write_text(str(pid))
         scene.hold(*LONG_ENOUGH_S)
+        served = (group / "blkio.throttle.io_serviced").read_text().split("Write ")[1].split()[0]
+        scene.saw("writes let through one by one", int(served))
     finally:
         for pid in (group / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):
@@ -77,14 +92,58 @@ def slow_disk(scene: Scene) -> None:
 
 
 def disk_full(scene: Scene) -> None:
-    """Of one node; whatever ended is started again when there is room."""
-    name = scene.any()
-    scene.disks[name].fill()
+    _fill(scene, [scene.any()])
+
+
+def disk_full_of_all(scene: Scene) -> None:
+    _fill(scene, list(scene.cluster.nodes))
+
+
+def _fill(scene: Scene, names: list[str]) -> None:
+    """Disks that were filled behind etcd's back: its log has room set aside, its database grows
+    when what is written does. There is no writing there, but reading and DNS go on; when there
+    is room again, so does everything, and nobody has to help."""
+    for name in names:
+        scene.disks[name].fill()
+    nodes = [scene.cluster.nodes[name] for name in names]
+    _write_much(scene, nodes)
+    scene.saw("disks that were met full", sum(NO_SPACE in node.log().lower() for node in nodes))
     scene.hold(*LONG_ENOUGH_S)
-    scene.disks[name].make_room()
-    _start_what_ended(scene, name)
-    if "no space left" not in scene.cluster.nodes[name].log().lower():
-        raise Impossible("etcd had set enough room aside: nothing met the full disk")
+    for node in nodes:
+        _serves_without_writing(scene, node)
+    for name in names:
+        scene.disks[name].make_room()
+        if scene.cluster.way == "etcd":
+            scene.cluster.nodes[name].start_etcd(scene.cluster.first)
+
+
+def _write_much(scene: Scene, nodes: list[Node]) -> None:
+    """Through any node that takes it, until all of `nodes` have met the end of their disks."""
+    for number in range(MUCH_MIB_MAX * 4):
+        if all(NO_SPACE in node.log().lower() for node in nodes):
+            return
+        value = scene.random.randbytes(128 << 10).hex()
+        for node in scene.cluster.nodes.values():
+            with contextlib.suppress(OSError):
+                if node.ask("PUT", f"/v1/kv/much-{number % 32}", value)[0] == 200:
+                    break
+
+
+def _serves_without_writing(scene: Scene, node: Node) -> None:
+    status, said = node.ask("PUT", "/v1/kv/full", "there?", timeout_s=6)
+    code = said["error"]["code"] if status != 200 else "taken"
+    assert code in ("no_quorum", "outcome_unknown"), f"a write at the full disk: {status} {said}"
+    assert scene.cluster.way == "etcd" or NO_SPACE in said["error"]["message"].lower(), said
+    scene.seen.append(f"a write there: {status} {said['error']['message']}")
+    path = f"/v1/services/{POPULATION}/instances?consistency=stale"
+    status, listed = node.ask("GET", path)
+    assert status == 200, f"a stale read at the full disk: {status} {listed}"
+    assert listed["instances"], "a stale read at the full disk shows nobody"
+    told = ask_dns(node.address, DNS, f"{POPULATION}.service.{ZONE}", 2)
+    assert told is not None, "no answer from DNS at the full disk"
+    code, answers = told
+    assert code == 0, f"DNS at the full disk: {told}"
+    scene.saw("answers of DNS there", answers)
 
 
 def failing_fsync(scene: Scene) -> None:
@@ -93,42 +152,12 @@ def failing_fsync(scene: Scene) -> None:
     disk = scene.disks[name]
     disk.fill_below()
     scene.hold(*LONG_ENOUGH_S)
+    log = scene.cluster.nodes[name].log().lower()
+    scene.saw("syncs that failed", sum(log.count(text) for text in SYNC_FAILED))
     scene.cluster.nodes[name].kill()
     disk.make_room()
     disk.repair()
     scene.cluster.restart(name)
-
-
-def _start_what_ended(scene: Scene, name: str) -> None:
-    node = scene.cluster.nodes[name]
-    if not node.is_running or (node.etcd is not None and node.etcd.poll() is not None):
-        node.kill()
-        scene.cluster.restart(name)
-
-
-def _with_a_false_clock(
-    cluster: Cluster, disks: dict[str, Disk], stack: contextlib.ExitStack
-) -> None:
-    if not FAKETIME.exists():
-        raise Impossible("libfaketime is not installed")
-    for node in cluster.nodes.values():
-        (node.home / "clock").write_text("+0")
-        node.environment = {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(node.home / "clock"),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DISABLE_SHM": "1",
-        }
-
-
-def clock_jumps(scene: Scene) -> None:
-    """The wall clock of our processes. etcd reads the clock without a library, so its own stays;
-    it reckons elections and leases in monotonic time."""
-    for jump_s in JUMPS_S:
-        node = scene.cluster.nodes[scene.cluster.keeper()]
-        (node.home / "clock").write_text(f"{jump_s:+d}")
-        scene.hold(1.0, 1.5)
 
 
 ROWS = [
@@ -136,6 +165,6 @@ ROWS = [
     Row("power-cut-of-all", power_cut_of_all, _on_disks, goes_on=False),
     Row("slow-disk", slow_disk, _on_disks),
     Row("disk-full", disk_full, _on_disks),
+    Row("disk-full-of-all", disk_full_of_all, _on_disks, goes_on=False),
     Row("failing-fsync", failing_fsync, _on_scarce_disks),
-    Row("clock-jumps", clock_jumps, _with_a_false_clock),
 ]

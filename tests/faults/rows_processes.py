@@ -1,41 +1,56 @@
 """Faults of processes: killed, stopped, restarted, handed over, replaced."""
 
+import contextlib
 import signal
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .cluster import PEER
+from .cluster import PEER, Node
 from .ground import Impossible
 from .run import LIVE_S_MAX, Row, Scene
 
 LONG_ENOUGH_S = (3.0, 5.0)
 """Several elections long, and shorter than the leases of the steady population."""
+EXIT_REMOVED = 78
+"""Of a node that is no member any more."""
 
 
 def kill_follower(scene: Scene) -> None:
-    _kill(scene, scene.follower())
-
-
-def kill_leader(scene: Scene) -> None:
-    _kill(scene, scene.cluster.leader())
-
-
-def kill_keeper(scene: Scene) -> None:
-    _kill(scene, scene.cluster.keeper())
-
-
-def _kill(scene: Scene, name: str) -> None:
-    scene.cluster.nodes[name].kill()
+    name = scene.follower()
+    _kill(scene, name)
     scene.hold(1.0, 3.0)
     scene.cluster.restart(name)
 
 
-def kill_all(scene: Scene) -> None:
-    for node in scene.cluster.nodes.values():
+def kill_leader(scene: Scene) -> None:
+    name = scene.cluster.leader()
+    _kill(scene, name)
+    scene.hold(1.0, 3.0)
+    scene.another_leads(than=name)
+    scene.cluster.restart(name)
+
+
+def kill_keeper(scene: Scene) -> None:
+    name = scene.cluster.keeper()
+    _kill(scene, name)
+    scene.another_keeps(than=name)
+    scene.cluster.restart(name)
+
+
+def _kill(scene: Scene, *names: str) -> None:
+    """All of them before any is waited for."""
+    nodes = [scene.cluster.nodes[name] for name in names]
+    scene.saw("processes killed", sum(len(node.pids()) for node in nodes))
+    for node in nodes:
         node.signal(signal.SIGKILL)
-    for node in scene.cluster.nodes.values():
+    for node in nodes:
         node.kill()
+
+
+def kill_all(scene: Scene) -> None:
     names = list(scene.cluster.nodes)
+    _kill(scene, *names)
     scene.random.shuffle(names)
     for name in names:
         scene.hold(0.0, 1.0)
@@ -46,92 +61,118 @@ def kill_etcd(scene: Scene) -> None:
     """Three times, that of the leader: the node starts it again."""
     for _ in range(3):
         node = scene.cluster.nodes[scene.cluster.leader()]
-        node.signal(signal.SIGKILL, [node.etcd_pid()])
+        killed = node.etcd_pid()
+        node.signal(signal.SIGKILL, [killed])
         if node.way == "etcd":
             assert node.etcd is not None
             node.etcd.wait(10)
             node.start_etcd(scene.cluster.first)
         scene.hold(1.5, 2.5)
+        scene.saw("members started again", node.another(node.etcd_pid, killed))
 
 
 def kill_dns_worker(scene: Scene) -> None:
-    for name in scene.cluster.nodes:
-        node = scene.cluster.nodes[name]
-        node.signal(signal.SIGKILL, [node.dns_pid()])
+    for node in scene.cluster.nodes.values():
+        killed = node.dns_pid()
+        node.signal(signal.SIGKILL, [killed])
         scene.hold(0.5, 1.0)
+        scene.saw("workers started again", node.another(node.dns_pid, killed))
 
 
 def pause_leader(scene: Scene) -> None:
-    _pause(scene, scene.cluster.leader())
+    name = scene.cluster.leader()
+    with _standing_still(scene, name):
+        scene.hold(*LONG_ENOUGH_S)
+        scene.another_leads(than=name)
 
 
 def pause_keeper(scene: Scene) -> None:
-    _pause(scene, scene.cluster.keeper())
+    name = scene.cluster.keeper()
+    with _standing_still(scene, name):
+        scene.hold(*LONG_ENOUGH_S)
+        scene.another_keeps(than=name)
 
 
 def pause_follower(scene: Scene) -> None:
-    _pause(scene, scene.follower())
+    with _standing_still(scene, scene.follower()):
+        scene.hold(*LONG_ENOUGH_S)
 
 
-def _pause(scene: Scene, name: str) -> None:
+@contextlib.contextmanager
+def _standing_still(scene: Scene, name: str, pids: Sequence[int] = ()) -> Iterator[None]:
+    """Its `pids`, or all of its processes."""
     node = scene.cluster.nodes[name]
-    pids = node.pids()
+    pids = pids or node.pids()
     node.signal(signal.SIGSTOP, pids)
-    scene.hold(*LONG_ENOUGH_S)
-    node.signal(signal.SIGCONT, pids)
+    try:
+        yield
+        stopped = node.stopped()
+    finally:
+        node.signal(signal.SIGCONT, pids)
+    scene.saw("processes stopped", stopped)
 
 
 def pause_keeper_process(scene: Scene) -> None:
     """The node alone: its etcd goes on, and its election lapses all the same."""
-    node = scene.cluster.nodes[scene.cluster.keeper()]
-    assert node.process is not None
-    node.signal(signal.SIGSTOP, [node.process.pid])
-    scene.hold(*LONG_ENOUGH_S)
-    node.signal(signal.SIGCONT, [node.process.pid])
+    name = scene.cluster.keeper()
+    process = scene.cluster.nodes[name].process
+    assert process is not None
+    with _standing_still(scene, name, [process.pid]):
+        scene.hold(*LONG_ENOUGH_S)
+        scene.another_keeps(than=name)
 
 
 def pause_etcd(scene: Scene) -> None:
     """That of the leader: the node beside it hears nothing and must not answer as if it did."""
-    node = scene.cluster.nodes[scene.cluster.leader()]
-    pid = node.etcd_pid()
-    node.signal(signal.SIGSTOP, [pid])
-    scene.hold(*LONG_ENOUGH_S)
-    node.signal(signal.SIGCONT, [pid])
+    name = scene.cluster.leader()
+    with _standing_still(scene, name, [scene.cluster.nodes[name].etcd_pid()]):
+        scene.hold(*LONG_ENOUGH_S)
+        scene.another_leads(than=name)
 
 
 def flicker_etcd(scene: Scene) -> None:
     """Every member stands still for 0.1 to 0.4 s at a time, as on a disk that stalls."""
     until = time.monotonic() + scene.random.uniform(*LONG_ENOUGH_S)
+    times = 0
     while time.monotonic() < until:
         node = scene.cluster.nodes[scene.any()]
         pid = node.etcd_pid()
         node.signal(signal.SIGSTOP, [pid])
         scene.hold(0.1, 0.4)
+        times += node.stopped()
         node.signal(signal.SIGCONT, [pid])
         scene.hold(0.0, 0.2)
+    scene.saw("times that a member stood still", times)
 
 
 def pause_dns_worker(scene: Scene) -> None:
-    node = scene.cluster.nodes[scene.any()]
-    pid = node.dns_pid()
-    node.signal(signal.SIGSTOP, [pid])
-    scene.hold(*LONG_ENOUGH_S)
-    node.signal(signal.SIGCONT, [pid])
+    name = scene.any()
+    with _standing_still(scene, name, [scene.cluster.nodes[name].dns_pid()]):
+        scene.hold(*LONG_ENOUGH_S)
 
 
 def rolling_restart(scene: Scene) -> None:
+    codes = []
     for name in list(scene.cluster.nodes):
-        scene.cluster.nodes[name].stop()
+        codes.append(scene.cluster.nodes[name].stop())
         scene.cluster.restart(name)
         scene.cluster.wait_live(LIVE_S_MAX)
+    assert codes == [0] * len(codes), f"the nodes ended with {codes}"
+    scene.saw("nodes restarted", len(codes))
 
 
 def hand_over(scene: Scene) -> None:
+    times = 0
     for _ in range(4):
-        node = scene.cluster.nodes[scene.cluster.keeper()]
+        keeper = scene.cluster.keeper()
+        node = scene.cluster.nodes[keeper]
         status, said = node.ask("POST", "/v1/cluster/transfer", timeout_s=10)
         _agreed(status, said)
+        follows = scene.cluster.next_keeper(keeper)
+        assert said["keeper"] == follows, f"{said}, but {follows} keeps the leases"
+        times += 1
         scene.hold(0.5, 1.0)
+    scene.saw("times that another kept the leases at once", times)
 
 
 def _agreed(status: int, said: Any) -> None:
@@ -151,26 +192,41 @@ def change_members(scene: Scene) -> None:
     node = cluster.add("d")
     node.start([*cluster.first, "d"])
     cluster.wait_live(LIVE_S_MAX)
+    assert "d" in _members(at)
+    scene.saw("members with it", len(_members(at)))
     scene.hold(1.0, 2.0)
     _agreed(*at.ask("DELETE", "/v1/cluster/members/d", timeout_s=20))
     assert node.process is not None
-    node.process.wait(LIVE_S_MAX)
+    code = node.process.wait(LIVE_S_MAX)
+    assert code == EXIT_REMOVED, f"the removed node ended with {code}"
+    assert "has been removed from its cluster" in node.log()
     cluster.forget("d")
+    assert "d" not in _members(at)
+    scene.saw("members without it", len(_members(at)))
+
+
+def _members(node: Node) -> list[str]:
+    status, said = node.ask("GET", "/v1/cluster/members")
+    return [member["name"] for member in said["members"]] if status == 200 else []
 
 
 def compaction_under_a_pause(scene: Scene) -> None:
     """What the paused node has not heard yet is compacted away: it must list and tell the
-    difference."""
-    name = scene.follower()
-    paused = scene.cluster.nodes[name]
-    other = scene.cluster.nodes[scene.others(name)[0]]
-    pids = paused.pids()
-    paused.signal(signal.SIGSTOP, pids)
-    scene.hold(*LONG_ENOUGH_S)
-    revision = other.ask("GET", "/v1/status")[1]["index"]
-    scene.oracle.read(other)  # past what goes: clients go on writing
-    other.etcdctl("compact", str(revision))
-    paused.signal(signal.SIGCONT, pids)
+    difference. Its member dies meanwhile: one that lives would tell it everything first."""
+    cluster, name = scene.cluster, scene.follower()
+    paused = cluster.nodes[name]
+    other = cluster.nodes[scene.others(name)[0]]
+    with _standing_still(scene, name):
+        scene.hold(*LONG_ENOUGH_S)
+        revision = other.ask("GET", "/v1/status")[1]["index"]
+        scene.oracle.read(other)  # past what goes: clients go on writing
+        other.etcdctl("compact", str(revision))
+        paused.signal(signal.SIGKILL, [paused.etcd_pid()])
+    if paused.etcd is not None:
+        paused.etcd.wait(10)
+        paused.start_etcd(cluster.first)
+    cluster.wait_live(LIVE_S_MAX)
+    scene.saw("times that it listed anew", paused.log().count("compacted changes that this node"))
 
 
 ROWS = [
@@ -187,7 +243,7 @@ ROWS = [
     Row("pause-etcd", pause_etcd),
     Row("flicker-etcd", flicker_etcd),
     Row("pause-dns-worker", pause_dns_worker),
-    Row("rolling-restart", rolling_restart),
+    Row("rolling-restart", rolling_restart, clean_calls=True),
     Row("hand-over", hand_over),
     Row("change-members", change_members),
     Row("compaction-under-a-pause", compaction_under_a_pause),

@@ -15,6 +15,7 @@ from .disks import Disk
 from .ground import Impossible
 from .history import History
 from .oracle import Oracle, shown_by
+from .patient import Patience
 from .traffic import MORTAL_TTL_S, Traffic
 from .verdict import LEASE_BOUND_S, Evidence, faults_in
 
@@ -28,9 +29,13 @@ LIVE_S_MAX = 30.0
 QUIET_S_MAX = 60.0
 
 
+class NoBite(Exception):
+    """The fault was not seen to happen: such a run shows nothing."""
+
+
 @dataclass(slots=True)
 class Outcome:
-    """One line of the table. `faults`: by check, what was found."""
+    """One line of the table. `faults`: by check, what was found; `seen`: of the fault itself."""
 
     row: str
     seed: int
@@ -42,6 +47,7 @@ class Outcome:
     heal_s: float = 0.0
     faults: dict[str, list[str]] = field(default_factory=dict)
     skipped: str = ""
+    seen: list[str] = field(default_factory=list)
     evidence: Evidence | None = None
 
     @property
@@ -60,6 +66,15 @@ class Scene:
     oracle: Oracle
     traffic: Traffic
     home: Path
+    seen: list[str]
+    term: int = 0
+    """Of raft, before the fault."""
+
+    def saw(self, what: str, count: float) -> None:
+        """What shows that the fault happened, with the number of it. Raises `NoBite` at none."""
+        if not count:
+            raise NoBite(f"no {what}")
+        self.seen.append(f"{what}: {count:.10g}")
 
     def others(self, name: str) -> list[str]:
         return [other for other in self.cluster.nodes if other != name]
@@ -69,6 +84,18 @@ class Scene:
 
     def follower(self) -> str:
         return self.random.choice(self.others(self.cluster.leader()))
+
+    def another_leads(self, than: str) -> None:
+        """Waits until those who are left have elected one."""
+        node = self.cluster.nodes[self.others(than)[0]]
+        deadline = time.monotonic() + LIVE_S_MAX
+        while (elections := node.raft_term() - self.term) == 0 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.saw("elections", elections)
+
+    def another_keeps(self, than: str) -> None:
+        self.cluster.next_keeper(than)
+        self.saw("keepers replaced", 1)
 
     def hold(self, least_s: float, most_s: float) -> None:
         time.sleep(self.random.uniform(least_s, most_s))
@@ -86,7 +113,7 @@ class Row:
     prepare: Callable[[Cluster, dict[str, Disk], contextlib.ExitStack], None] | None = None
     goes_on: bool = True
     clean_calls: bool = False
-    """No call may fail, with ordinary retries of the clients."""
+    """No call of a client that tries again, as clients do, may fail."""
 
 
 def run(
@@ -107,6 +134,8 @@ def run(
             outcome.skipped = str(reason)
         except NotLive as reason:
             outcome.faults["live"] = [str(reason)]
+        except NoBite as reason:
+            outcome.faults["bite"] = [str(reason)]
         except (OSError, AssertionError, subprocess.SubprocessError) as error:
             outcome.faults["row"] = [repr(error)]
     return outcome
@@ -133,19 +162,25 @@ def _run_on(
     stack.callback(history.close)
     traffic = Traffic(cluster, history, outcome.seed, reads)
     oracle = Oracle(cluster)
-    scene = Scene(
-        cluster, laid, random.Random(f"{row.name} {outcome.seed}"), disks, oracle, traffic, home
-    )
+    rng = random.Random(f"{row.name} {outcome.seed}")
+    scene = Scene(cluster, laid, rng, disks, oracle, traffic, home, outcome.seen)
+    patience = Patience(traffic) if row.clean_calls else None
     cluster.busy = True
     traffic.start()
     stack.callback(traffic.stop)
+    if patience:
+        patience.start()
     _act(row, scene, outcome)
     traffic.settle()
+    if patience:
+        outcome.seen.append(patience.told())
+        if patience.failed:
+            outcome.faults["calls"] = patience.failed
     cluster.busy = False
     cluster.wait_live(LIVE_S_MAX)
     evidence = outcome.evidence = _evidence(scene, traffic.healed_ns)
     outcome.unknown = sum(call.outcome == "unknown" for call in history.calls)
-    outcome.faults.update(faults_in(evidence))
+    outcome.faults |= faults_in(evidence)
     if traffic.errors:
         outcome.faults["clients"] = traffic.errors
     _count(row, outcome)
@@ -154,8 +189,11 @@ def _run_on(
 def _act(row: Row, scene: Scene, outcome: Outcome) -> None:
     began = time.monotonic_ns()
     time.sleep(BEFORE_S)
+    scene.term = next(iter(scene.cluster.nodes.values())).raft_term()
     broke = time.monotonic_ns()
     row.act(scene)
+    if not outcome.seen:
+        raise NoBite("nothing was seen of the fault")
     healing = time.monotonic_ns()
     outcome.heal_s = scene.cluster.wait_live(LIVE_S_MAX)
     healed = scene.traffic.healed_ns = time.monotonic_ns()

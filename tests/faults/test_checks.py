@@ -6,6 +6,9 @@ import pytest
 
 from . import durability, lease_bounds, watch_order
 from .history import Call, Change, Event, History, read_back
+from .patient import is_done
+from .run import NoBite, Scene
+from .wire import Answer
 
 S = lease_bounds.SECOND_NS
 
@@ -195,3 +198,30 @@ def test_a_history_is_read_back_as_it_was_recorded(tmp_path):
     again = read_back(tmp_path / "history.jsonl")
     assert (again.calls, again.events) == (history.calls, history.events)
     assert history.ok_between(0, 5) == 1
+
+
+def answer(outcome, status, said=""):
+    return Answer(outcome, status, said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts", "given", "done"),
+    [
+        ("write", 1, answer("ok", 200), True),
+        ("write", 1, answer("fail", 503, "no_quorum"), False),
+        ("write", 2, answer("unknown", 0, "Broken pipe"), False),
+        ("deregister", 2, answer("fail", 404, "unknown_instance"), True),
+        ("deregister", 1, answer("fail", 404, "unknown_instance"), False),
+        ("renew", 2, answer("fail", 404, "unknown_instance"), False),
+    ],
+)
+def test_a_patient_call_is_done_when_what_it_asked_for_is_so(kind, attempts, given, done):
+    assert is_done(given, kind, attempts) is done
+
+
+def test_a_fault_that_nobody_saw_is_no_passed_run():
+    scene = Scene(*[None] * 7, seen=[])
+    scene.saw("packets lost", 3)
+    with pytest.raises(NoBite, match="no packets lost"):
+        scene.saw("packets lost", 0)
+    assert scene.seen == ["packets lost: 3"]

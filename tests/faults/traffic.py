@@ -63,17 +63,19 @@ class Traffic:
 
     def start(self) -> None:
         for number, name in enumerate(self.names):
-            self._spawn(f"register-{name}", self._registers, [name])
-            self._spawn(f"arrive-{name}", self._arrivals, [name])
-            self._spawn(
+            self.spawn(f"register-{name}", self._registers, [name])
+            self.spawn(f"arrive-{name}", self._arrivals, [name])
+            self.spawn(
                 f"steady-{name}", self._population, self.names[number:] + self.names[:number]
             )
-            self._spawn(f"watch-{name}", self._watcher, self.names[number:] + self.names[:number])
-            self._spawn(f"ask-{name}", self._asker, [name])
-        self._spawn("register-all", self._registers, self.names)
-        self._spawn("mortal", self._mortals, self.names)
+            self.spawn(f"watch-{name}", self._watcher, self.names[number:] + self.names[:number])
+            self.spawn(f"ask-{name}", self._asker, [name])
+        self.spawn("register-all", self._registers, self.names)
+        self.spawn("mortal", self._mortals, self.names)
 
-    def _spawn(self, client: str, body: Callable[["Client"], None], nodes: list[str]) -> None:
+    def spawn(self, client: str, body: Callable[["Client"], None], nodes: list[str]) -> None:
+        """One more client in a thread of its own; `nodes` in the order in which it asks them."""
+
         def run() -> None:
             self.cluster.ground.stand_with_clients()
             rng = random.Random(f"{self.seed} {client}")
@@ -91,7 +93,7 @@ class Traffic:
     def settle(self) -> None:
         """No new writes; those under way end."""
         self.calm.set()
-        kinds = ("register", "arrive", "mortal")
+        kinds = ("register", "arrive", "mortal", "patient")
         for thread in self._threads:
             if thread.name.startswith(kinds):
                 thread.join(4 * TIMEOUT_S)
@@ -115,7 +117,7 @@ class Traffic:
             value = f"{client.name}.{number}!"
             draw = client.random.random()
             if draw < 0.45 or (draw > 0.75 and key not in last):
-                read = self._read(client, key)
+                read = _value_and_index(client.read(self.history, key, self._reads))
                 if read is not None:
                     last[key] = read
             elif draw < 0.75:
@@ -129,17 +131,6 @@ class Traffic:
             client.flush(self.history)
             self.calm.wait(client.random.uniform(0.005, 0.06))
 
-    def _read(self, client: "Client", key: str) -> tuple[str | None, int] | None:
-        asked = client.call("read", key, "GET", f"/v1/kv/{key}?consistency={self._reads}")
-        answer = asked.answer
-        if answer.status == 404 and answer.said == "unknown_key":
-            asked.record(self.history, outcome="ok", output=lambda _: None)
-            return None, 0
-        asked.record(self.history, output=_value_read)
-        if answer.outcome != "ok":
-            return None
-        return _value_read(answer), answer.body[0]["ModifyIndex"]
-
     def _arrivals(self, client: "Client") -> None:
         number = 0
         present: list[str] = []
@@ -151,7 +142,7 @@ class Traffic:
                 client.call("deregister", key, "DELETE", path).record(self.history)
             else:
                 key = f"arrivals-{client.random.randrange(3)}/{client.name}-{number}"
-                if client.register(self.history, key, ttl_s=0):
+                if client.register(self.history, key, ttl_s=0).outcome == "ok":
                     present.append(key)
             self.calm.wait(client.random.uniform(0.02, 0.1))
 
@@ -170,7 +161,7 @@ class Traffic:
         missing = set(keys)
         while not self.ended.is_set():
             for key in sorted(missing):
-                if client.register(self.history, key, ttl_s=STEADY_TTL_S):
+                if client.register(self.history, key, ttl_s=STEADY_TTL_S).outcome == "ok":
                     missing.discard(key)
             renewed = self._renew_all(client, [key for key in keys if key not in missing])
             missing |= renewed[1]
@@ -322,14 +313,22 @@ class Client:
         if self._waiting is not None:
             self._waiting.record(history)
 
-    def register(self, history: History, key: str, *, ttl_s: float) -> bool:
-        """Whether it may be there now, for all that is known."""
+    def read(self, history: History, key: str, consistency: str) -> Answer:
+        """Of the KV store; that there is none is an answer too."""
+        asked = self.call("read", key, "GET", f"/v1/kv/{key}?consistency={consistency}")
+        if asked.answer.said == "unknown_key":
+            asked.record(history, outcome="ok", output=lambda _: None)
+        else:
+            asked.record(history, output=_value_read)
+        return asked.answer
+
+    def register(self, history: History, key: str, *, ttl_s: float) -> Answer:
         token = f"{self.name}.{key}.{self.random.randrange(1 << 40)}!"
         body = {"address": "10.1.2.3", "port": 80, "ttl": ttl_s, "meta": {"token": token}}
         path = f"/v1/services/{key.replace('/', '/instances/')}"
         asked = self.call("register", key, "PUT", path, body, value=token)
         asked.record(history, output=lambda _: ttl_s or NEVER_S)
-        return asked.answer.outcome == "ok"
+        return asked.answer
 
 
 class Asked:
@@ -381,6 +380,13 @@ class Asked:
                 answer.said if said is None else said,
             )
         )
+
+
+def _value_and_index(answer: Answer) -> tuple[str | None, int] | None:
+    """What a compare-and-set may compare with; None when the read told nothing."""
+    if answer.said == "unknown_key":
+        return None, 0
+    return (_value_read(answer), answer.body[0]["ModifyIndex"]) if answer.outcome == "ok" else None
 
 
 def _value_read(answer: Answer) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import random
+import select
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class Connection:
         return _judged(response, text)
 
     def _connected(self) -> http.client.HTTPConnection:
-        if self._client is None or self._client.sock is None:
+        if self._client is None or self._client.sock is None or _is_over(self._client.sock):
             self.close()
             client = http.client.HTTPConnection(self._address, self._port, timeout=self._timeout_s)
             client.connect()
@@ -61,6 +62,11 @@ class Connection:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _is_over(idle: socket.socket) -> bool:
+    """The node has closed it: a connection on which nothing was asked has nothing to read."""
+    return bool(select.select([idle], [], [], 0)[0])
 
 
 def _judged(response: http.client.HTTPResponse, text: bytes) -> Answer:

@@ -68,8 +68,12 @@ class Endpoint:
 class Connection:
     """`call` one unary method at the endpoint in use; never repeats what may have been applied."""
 
-    def __init__(self, settings: EtcdSettings) -> None:
-        """Raises `CannotStart` when a certificate cannot be read."""
+    def __init__(self, settings: EtcdSettings, ailment: Callable[[], str] = lambda: "") -> None:
+        """Raises `CannotStart` when a certificate cannot be read.
+
+        `ailment` tells what is known of a member that is not reached, "" for nothing.
+        """
+        self.ailment: Final = ailment
         credentials = _credentials(settings)
         self._user, self._password = settings.user, settings.password
         self._token = ""
@@ -173,6 +177,8 @@ class Connection:
             read = read_error(error.code(), error.details() or "", endpoint.url)
             if isinstance(read, NotReached):
                 self.move_on(endpoint)
+                if ailment := self.ailment():
+                    read = NotReached(f"{read}: {ailment}")
             raise read from error
 
     @asynccontextmanager

@@ -49,11 +49,9 @@ class EtcdEngine:
         node: str,
         settings: EtcdSettings,
         connection: Connection,
-        ailment: Callable[[], str],
     ) -> None:
         """Only for `open`."""
         self._node = node
-        self._ailment = ailment
         self._settings = settings
         self._connection = connection
         self._layout = Layout(settings.prefix)
@@ -72,10 +70,10 @@ class EtcdEngine:
 
         `ailment` tells what is known of a member that does not answer, "" for nothing.
         """
-        connection = Connection(settings)
+        connection = Connection(settings, ailment)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(connection.close)
-            engine = cls(node, settings, connection, ailment)
+            engine = cls(node, settings, connection)
             engine._start(await engine._first_answer())
             undo.pop_all()
         return engine
@@ -169,7 +167,7 @@ class EtcdEngine:
     def status(self) -> EngineStatus:
         silent = self._confirmer.reason
         reason = (
-            (self._ailment() if silent else "")
+            (self._connection.ailment() if silent else "")
             or silent
             or self._cluster.alarm
             or self._committer.unwritable

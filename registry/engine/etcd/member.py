@@ -5,14 +5,13 @@ import logging
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from . import tether
 from .member_command import SOCKET, MemberSettings, command
-from .member_log import Lines, read_line
+from .member_log import Line, Lines, cause, read_line
 
 RESTART_S_MIN: Final = 0.2
 RESTART_S_MAX: Final = 10.0
@@ -22,7 +21,6 @@ STEADY_S: Final = 30.0
 """A member that lived this long is no part of a series of crashes."""
 STOP_S_MAX: Final = 5.0
 """etcd hands its leadership over and closes its files in well under a second."""
-LAST_LINES: Final = 5
 READ_BYTES: Final = 64 * 1024
 
 _REMOVED: Final = "permanently removed from the cluster"
@@ -50,7 +48,8 @@ class EtcdMember:
         self._log = logging.getLogger(f"callboard.etcd.{settings.name}")
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
-        self._said: deque[str] = deque(maxlen=LAST_LINES)
+        self._said: Line | None = None
+        """What would be the reason if it ended now."""
         self.ailment = ""
         self.removed = False
         self.meets_strangers = False
@@ -75,7 +74,7 @@ class EtcdMember:
         await self._stop()
 
     async def _spawn(self) -> None:
-        self._said.clear()
+        self._said = None
         # A member that was killed leaves it behind, and etcd would not listen on it again.
         (self._run_dir / SOCKET).unlink(missing_ok=True)
         # -I: nothing in the user's directories or environment stands in for the library.
@@ -98,15 +97,21 @@ class EtcdMember:
                 self._on_removed()
                 return
             wait_s = RESTART_S_MIN if loop.time() - began > STEADY_S else wait_s
-            last = self._said[-1] if self._said else "without a word"
-            self.ailment = f"its etcd member ended: {last}"
+            self.ailment = f"its etcd member ended: {self._end()}"
             self._log.error("the member ended; starting it again in %.1f s", wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RESTART_S_MAX)
             try:
                 await self._spawn()
             except OSError as error:  # no memory or no process to be had: the next turn tries again
-                self._said.append(f"it could not be started: {error}")
+                self._said = Line(logging.CRITICAL, f"it could not be started: {error}")
+
+    def _end(self) -> str:
+        assert self._process is not None
+        said, code = self._said, self._process.returncode or 0
+        if code < 0 and (said is None or said.level < logging.CRITICAL):
+            return signal.Signals(-code).name
+        return said.text if said else "without a word"
 
     async def _listen(self) -> None:
         """Log what it writes, until it has ended."""
@@ -121,8 +126,7 @@ class EtcdMember:
 
     def _hear(self, raw: bytes) -> None:
         line = read_line(raw)
-        if line.level >= logging.WARNING:
-            self._said.append(line.text)
+        self._said = cause(self._said, line)
         self.removed = self.removed or _REMOVED in line.text
         self.meets_strangers = self.meets_strangers or _STRANGERS in line.text
         self.was_here_before = self.was_here_before or _BOOTSTRAPPED in line.text

@@ -19,6 +19,8 @@ _LEVELS: Final = {
 }
 _ORDINARY: Final = ("established TCP streaming", "stopped TCP streaming")
 """What etcd warns of although it belongs to every start and stop of a member."""
+_CRASHES: Final = ("panic: ", "fatal error: ", "runtime: out of memory")
+"""How Go begins to say that the process ends; many lines of stacks follow."""
 _NOT_TOLD: Final = frozenset({"level", "ts", "caller", "msg", "stacktrace"})
 
 
@@ -33,7 +35,7 @@ def read_line(raw: bytes) -> Line:
     try:
         fields = json.loads(text)
     except ValueError:
-        return Line(logging.ERROR, text)
+        return Line(logging.CRITICAL if text.startswith(_CRASHES) else logging.ERROR, text)
     if not isinstance(fields, dict):
         return Line(logging.ERROR, text)
     level = _LEVELS.get(str(fields.get("level")), logging.INFO)
@@ -42,6 +44,14 @@ def read_line(raw: bytes) -> Line:
     if message.startswith(_ORDINARY):
         level = logging.DEBUG
     return Line(level, f"{message} ({details})" if details else message)
+
+
+def cause(known: Line | None, said: Line) -> Line | None:
+    """What to tell of an end that may follow: the last complaint, and nothing that is written
+    after a crash."""
+    if said.level < logging.WARNING or (known is not None and known.level == logging.CRITICAL):
+        return known
+    return said
 
 
 def _short(value: Any) -> str:

@@ -35,10 +35,11 @@ async def open_board(collect_calls):
     """`await open_board(member, ..., prefix=)`; whatever is left open is closed."""
     opened = []
 
-    async def open_one(*members, prefix="board/", node="one", **settings):
+    async def open_one(*members, prefix="board/", node="one", ailment=str, **settings):
         engine = await EtcdEngine.open(
             EtcdSettings(endpoints=tuple(one.url for one in members), prefix=prefix, **settings),
             node=node,
+            ailment=ailment,
         )
         opened.append(engine)
         return engine

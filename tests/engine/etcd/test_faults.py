@@ -247,6 +247,8 @@ async def test_nobody_at_the_endpoints_is_said_at_the_start(open_board, etcd_mem
     nobody = etcd_member(tmp_path, "nobody")
     with pytest.raises(CannotStart, match=f"{nobody.url}.*cannot be reached"):
         await open_board(nobody, start_s_max=0.2)
+    with pytest.raises(CannotStart, match=r"cannot be reached: no space left$"):
+        await open_board(nobody, start_s_max=0.2, ailment=lambda: "no space left")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks at open files in /proc")

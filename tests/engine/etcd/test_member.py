@@ -14,7 +14,7 @@ from callboard.registry.engine.etcd import (
 from callboard.registry.engine.etcd import member as supervising
 from callboard.registry.engine.etcd.member import EtcdMember
 from callboard.registry.engine.etcd.member_command import MemberSettings, command
-from callboard.registry.engine.etcd.member_log import LINE_BYTES_MAX, Lines, read_line
+from callboard.registry.engine.etcd.member_log import LINE_BYTES_MAX, Lines, cause, read_line
 from callboard.registry.engine.etcd.membership import (
     RECORD_FILE,
     check_same,
@@ -120,7 +120,8 @@ def test_with_certificates_peers_speak_tls_and_show_theirs(tmp_path):
         (b'{"level":"info","msg":"started"}', 10, "started"),
         (b'{"level":"fatal","msg":"no"}', 50, "no"),
         (b'{"level":"warn","msg":"stopped TCP streaming connection with remote peer"}', 10, None),
-        (b"panic: runtime error", 40, "panic: runtime error"),
+        (b"panic: runtime error", 50, "panic: runtime error"),
+        (b"main.main()", 40, "main.main()"),
         (b"[1, 2]", 40, "[1, 2]"),
         (b"\xff\xfe", 40, "\ufffd\ufffd"),
         (b'{"level":"new","msg":"m","n":{"a":1}}', logging.INFO, 'm (n {"a": 1})'),
@@ -130,6 +131,23 @@ def test_its_lines_become_log_records(raw, level, text):
     line = read_line(raw)
     assert line.level == level
     assert text is None or line.text == text
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([b'{"level":"info","msg":"hello"}'], None),
+        ([b'{"level":"warn","msg":"slow"}', b'{"level":"info","msg":"bye"}'], "slow"),
+        ([b'{"level":"error","msg":"long ago"}', b'{"level":"warn","msg":"slow"}'], "slow"),
+        ([b'{"level":"fatal","msg":"no space"}', b'{"level":"warn","msg":"closed"}'], "no space"),
+        ([b"panic: index out of range", b"goroutine 1 [running]:"], "panic: index out of range"),
+    ],
+)
+def test_the_reason_of_an_end_is_what_it_said_before_the_stack(said, told):
+    known = None
+    for raw in said:
+        known = cause(known, read_line(raw))
+    assert (known and known.text) == told
 
 
 def test_a_stream_is_cut_into_lines_whatever_pieces_it_comes_in():
