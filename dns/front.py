@@ -251,17 +251,20 @@ class _Worker:
         while True:
             started_s = loop.time()
             was_ready_before = self._ready.is_set() or self._restarts > 0
-            code = await self._run()
+            try:
+                ended = f"ended with code {await self._run()}"
+            except OSError as error:  # no memory or no process to be had: the next may be luckier
+                ended = f"could not be started ({error})"
             self._past_queries, self._past_events = self.queries(), self.events()
             self._past_latencies = self.latencies()
             self._report = {}
             if not self._ready.is_set() and not was_ready_before:
-                raise WorkerFailed(f"a DNS worker ended with code {code} before it was ready")
+                raise WorkerFailed(f"a DNS worker {ended} before it was ready")
             self._ready.clear()
             self._restarts += 1
             if loop.time() - started_s > STEADY_S:
                 pause_s = RESTART_S_MIN
-            _logger.error("DNS worker %d ended (code %s); starting another", self._pid, code)
+            _logger.error("DNS worker %d %s; starting another", self._pid, ended)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RESTART_S_MAX)
 
@@ -274,7 +277,7 @@ class _Worker:
                 process = self._spawn(theirs)
             self._pid = process.pid
             try:
-                feeding = asyncio.create_task(self._feed(ours))
+                feeding = asyncio.create_task(self._feed_or_part(ours))
                 try:
                     await self._read_reports(ours)
                 finally:
@@ -299,9 +302,18 @@ class _Worker:
             stdout=subprocess.DEVNULL,  # whoever waits for the end of ours waits for us alone
         )
 
+    async def _feed_or_part(self, ours: socket.socket) -> None:
+        """A worker that a defect of ours leaves unfed would answer from an ever older copy."""
+        try:
+            await self._feed(ours)
+        except OSError:
+            raise  # the worker is gone: the end of its reports says so, too
+        except Exception:  # a defect: see above
+            _logger.exception("DNS worker %d cannot be fed", self._pid)
+            ours.shutdown(socket.SHUT_RDWR)
+
     async def _feed(self, ours: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-
         turn = asyncio.Lock()
 
         async def send(data: bytes) -> None:

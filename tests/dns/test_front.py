@@ -10,7 +10,8 @@ import dns.asyncquery
 import dns.message
 import dns.rcode
 import pytest
-from callboard.dns import CannotListen, DnsConfig, DnsFront, InvalidDnsConfig, WorkerFailed
+from callboard.dns import CannotListen, DnsConfig, DnsFront, InvalidDnsConfig, WorkerFailed, feeder
+from callboard.dns import front as front_module
 from callboard.registry import InstanceName, Registry
 from callboard.registry.engine import SqliteEngine
 
@@ -140,6 +141,49 @@ async def test_counts_outlive_the_worker_that_made_them(web, start_front):
     (worker,) = front.stats().workers
     assert (worker.services, worker.instances, worker.index) == (1, 3, web.index)
     assert worker.rss_bytes > 1_000_000
+
+
+async def test_a_successor_that_cannot_be_started_is_tried_again(web, start_front, monkeypatch):
+    front = await start_front()
+    spawn, failures = front_module.subprocess.Popen, iter([BlockingIOError(11, "no process")] * 2)
+
+    def popen(*arguments, **options):
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return spawn(*arguments, **options)
+
+    monkeypatch.setattr(front_module.subprocess, "Popen", popen)
+    os.kill(front.stats().workers[0].pid, signal.SIGKILL)
+
+    async def restarted():
+        worker = front.stats().workers[0]
+        return worker.restarts == 3 and worker.ready
+
+    await eventually(restarted)
+    assert await addresses(front, "web.service")
+
+
+async def test_a_worker_that_a_defect_leaves_unfed_gets_a_successor(
+    web, start_front, make_instance, monkeypatch, caplog
+):
+    send_events, defects = feeder._send_events, iter([LookupError("a defect")])
+
+    async def send(*arguments):
+        if (defect := next(defects, None)) is not None:
+            raise defect
+        await send_events(*arguments)
+
+    monkeypatch.setattr(feeder, "_send_events", send)
+    front = await start_front()
+    web.put(make_instance(id="i9", address="10.0.0.9"))
+
+    async def restarted():
+        worker = front.stats().workers[0]
+        return worker.restarts == 1 and worker.ready
+
+    await eventually(restarted)
+    assert "10.0.0.9" in await addresses(front, "web.service")
+    assert "a defect" in caplog.text
 
 
 async def test_closing_leaves_no_process_and_no_socket(web, start_front):
