@@ -59,6 +59,7 @@ class TcpServer:
         self._connections: dict[_Connection, None] = {}
         """In the order of their last query."""
         self._by_client: Counter[str] = Counter()
+        self._sweeps = False
         loop.register(listener.fileno(), self._accept)
 
     @property
@@ -91,7 +92,8 @@ class TcpServer:
                 self.responder.counters.events["tcp_refused"] += 1
                 accepted.close()
                 continue
-            if not self._connections:
+            if not self._sweeps:
+                self._sweeps = True
                 self.loop.call_later(SWEEP_S, self._sweep)
             self._by_client[address[0]] += 1
             self._connections[_Connection(self, accepted, address[0])] = None
@@ -113,7 +115,8 @@ class TcpServer:
         now = time.monotonic()
         for connection in [one for one in self._connections if one.deadline < now]:
             connection.close()
-        if self._connections:
+        self._sweeps = bool(self._connections)
+        if self._sweeps:
             self.loop.call_later(SWEEP_S, self._sweep)
 
 

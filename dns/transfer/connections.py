@@ -35,6 +35,7 @@ class Connections:
         self.loop = loop
         self.transfers = transfers
         self._open: set[_Connection] = set()
+        self._sweeps = False
 
     def take(self, connection: socket.socket, data: bytes) -> None:
         """Go on with a connection of which `data` was read."""
@@ -46,7 +47,8 @@ class Connections:
         if len(self._open) >= CONNECTIONS_MAX:
             connection.close()
             return
-        if not self._open:
+        if not self._sweeps:
+            self._sweeps = True
             self.loop.call_later(SWEEP_S, self._sweep)
         one = _Connection(self, connection, host)
         self._open.add(one)
@@ -59,7 +61,8 @@ class Connections:
         now_s = time.monotonic()
         for connection in [one for one in self._open if one.deadline_s < now_s]:
             connection.close()
-        if self._open:
+        self._sweeps = bool(self._open)
+        if self._sweeps:
             self.loop.call_later(SWEEP_S, self._sweep)
 
 

@@ -241,3 +241,23 @@ def test_a_client_that_never_reads_is_closed(board, monkeypatch):
             while client.recv(65_536):
                 pass
         assert not board.responder.counters.events["internal_error"]
+
+
+def test_clients_that_come_and_go_leave_one_timer(board):
+    loop = Loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        tcp.TcpServer(loop, listener, board.responder, lambda *_: None)
+
+        def turn():
+            for fd, events in loop._ready(10):
+                loop._callbacks[fd](events)
+
+        for _ in range(5):
+            with socket.create_connection(listener.getsockname(), timeout=10):
+                turn()  # accepted
+                assert len(loop._callbacks) == 2
+            turn()  # and gone
+            assert len(loop._callbacks) == 1
+    assert len(loop._timers) == 1
+    loop.close()
