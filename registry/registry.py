@@ -52,6 +52,9 @@ from .views import (
 from .watches import Subscription
 from .writes import Writes
 
+CONFIRM_S_MAX: Final = 5.0
+"""For a strong read: an election takes about one second, and who asks has other nodes to ask."""
+
 _log: Final = logging.getLogger("callboard.registry")
 
 
@@ -177,12 +180,18 @@ class Registry:
         return self._engine.status()
 
     async def confirm(self) -> None:
-        """Return when this node shows everything committed before the call (strong reads)."""
+        """Return when this node shows everything committed before the call (strong reads).
+
+        Raises `Unavailable`, within `CONFIRM_S_MAX`.
+        """
         try:
-            revision = await self._engine.confirm()
+            async with asyncio.timeout(CONFIRM_S_MAX):
+                shown = await self._writes.shown(await self._engine.confirm())
         except EngineError as error:
             raise Unavailable("no_quorum", str(error)) from error
-        if not await self._writes.shown(revision):
+        except TimeoutError:
+            shown = False
+        if not shown:
             if self._writes.closing:
                 raise Unavailable("shutting_down", "this node is stopping; ask another")
             raise Unavailable("no_quorum", "this node does not come up to date; ask another")

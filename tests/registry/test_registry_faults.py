@@ -112,6 +112,17 @@ async def test_a_strong_read_says_that_nobody_confirmed(registry, engine):
     assert caught.value.code == "no_quorum"
 
 
+async def test_a_strong_read_does_not_wait_for_an_engine_that_never_answers(
+    registry, engine, monkeypatch
+):
+    monkeypatch.setattr("callboard.registry.registry.CONFIRM_S_MAX", 0.01)
+    engine.confirm = asyncio.Event().wait
+    async with asyncio.timeout(SETTLE_S_MAX):
+        with pytest.raises(Unavailable, match="does not come up to date") as caught:
+            await registry.confirm()
+    assert caught.value.code == "no_quorum"
+
+
 async def test_a_strong_read_sees_what_was_written_before_it(registry, engine):
     engine.changes.clear()
     write = asyncio.create_task(registry.register(web()))
