@@ -89,6 +89,7 @@ class Registry:
         self.renewals = Renewals(engine, node, self._board, self._showing, clock)
         self._writes = Writes(engine, self._board, self._showing, self.renewals, clock)
         self.membership = Membership(engine, node)
+        self._keeping_task: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.failed = False
         """A defect has stopped changes or leases: a board that stands still must not be shown
@@ -107,17 +108,20 @@ class Registry:
                 ) from error
         self._board.loaded(revision)
         self._showing.reached(revision)
-        self._tasks = [
-            asyncio.create_task(self._apply_changes(), name="registry-apply"),
-            asyncio.create_task(self._keeping.run(self.renewals.address), name="registry-leases"),
-        ]
+        keeping = self._keeping.run(self.renewals.address)
+        self._keeping_task = asyncio.create_task(keeping, name="registry-leases")
+        applying = asyncio.create_task(self._apply_changes(), name="registry-apply")
+        self._tasks = [applying, self._keeping_task]
         for task in self._tasks:
             task.add_done_callback(self._ended)
 
     def drain(self) -> None:
-        """Refuse writes from now on and let blocking reads answer."""
+        """Refuse writes from now on, let blocking reads answer, and keep no leases: a node that
+        has handed them over must not come forward again."""
         self._writes.closing = True
         self._board.watches.close()
+        if self._keeping_task is not None:
+            self._keeping_task.cancel()
 
     async def close(self) -> None:
         """Stop; the engine is its owner's to close."""

@@ -10,14 +10,17 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from .traffic import Client, Traffic
-from .wire import Answer
+from .cluster import DNS
+from .traffic import POPULATION, ZONE, Client, Traffic
+from .wire import Answer, ask_dns
 
 PATIENCE_S: Final = 10.0
 """The least that a client's time limit is in practice; an election takes a second of it."""
 PAUSE_S: Final = 0.05
 PATIENT_TTL_S: Final = 60
 """Longer than any run: none may go."""
+RESOLVER_S: Final = 1.0
+"""glibc's resolver waits for five before it asks the next."""
 AGAIN: Final = (0, 503)
 """Statuses after which a call that can be repeated is repeated; 0 is no answer at all."""
 
@@ -30,6 +33,8 @@ class Patience:
     calls: int = 0
     repeated: int = 0
     longest_s: float = 0.0
+    lookups: int = 0
+    repeated_lookups: int = 0
     failed: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -43,7 +48,8 @@ class Patience:
     def told(self) -> str:
         return (
             f"patient calls: {self.calls}, repeated: {self.repeated},"
-            f" longest: {self.longest_s:.2f} s"
+            f" longest: {self.longest_s:.2f} s; patient lookups: {self.lookups},"
+            f" repeated: {self.repeated_lookups}"
         )
 
     def _live(self, client: Client) -> None:
@@ -55,6 +61,7 @@ class Patience:
             self._insist(client, "renew", instance)
             self._insist(client, "write", f"p-{client.name}")
             self._insist(client, "read", f"p-{client.name}")
+            self._look_up(client)
             if number % 2:
                 self._insist(client, "deregister", instance)
             self.traffic.calm.wait(client.random.uniform(0.0, 0.05))
@@ -80,6 +87,23 @@ class Patience:
             self.calls += 1
             self.repeated += attempts > 1
             self.longest_s = max(self.longest_s, spent_s)
+
+    def _look_up(self, client: Client) -> None:
+        """As a resolver with three servers does; the population is there all the time."""
+        nodes = [self.traffic.cluster.nodes[name] for name in client.nodes]
+        name = f"{POPULATION}.service.{ZONE}"
+        told: list[tuple[int, int] | None] = []
+        for node in nodes:
+            told.append(ask_dns(node.address, DNS, name, RESOLVER_S))
+            code, answers = told[-1] or (-1, 0)
+            if code == 0 and answers:
+                break
+        else:
+            with self._lock:
+                self.failed.append(f"DNS: {len(nodes)} servers answered {told}")
+        with self._lock:
+            self.lookups += 1
+            self.repeated_lookups += len(told) > 1
 
 
 def is_done(answer: Answer, kind: str, attempts: int) -> bool:

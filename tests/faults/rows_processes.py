@@ -152,13 +152,16 @@ def pause_dns_worker(scene: Scene) -> None:
 
 
 def rolling_restart(scene: Scene) -> None:
-    codes = []
+    codes, longest_s = [], 0.0
     for name in list(scene.cluster.nodes):
+        began = time.monotonic()
         codes.append(scene.cluster.nodes[name].stop())
+        longest_s = max(longest_s, time.monotonic() - began)
         scene.cluster.restart(name)
         scene.cluster.wait_live(LIVE_S_MAX)
     assert codes == [0] * len(codes), f"the nodes ended with {codes}"
     scene.saw("nodes restarted", len(codes))
+    scene.seen.append(f"longest stop: {longest_s:.2f} s")
 
 
 def hand_over(scene: Scene) -> None:

@@ -151,6 +151,14 @@ async def test_a_draining_node_refuses_writes_and_lets_waiting_reads_answer(regi
     assert registry.renew([NAME]) == []
 
 
+async def test_a_node_that_stops_does_not_keep_the_leases_again(registry, engine):
+    await engine.resign()
+    registry.drain()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert engine.keeper() is None
+
+
 async def test_a_write_that_is_not_shown_before_the_stop_is_neither_refused_nor_left_waiting(
     registry, engine
 ):
