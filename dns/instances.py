@@ -68,19 +68,24 @@ class InstanceRecords:
         """The records of `qtype` of packed instances, all of them handed out."""
         if len(shown) > READ_MAX:
             shown = list(islice(shown, READ_MAX))
-        if qtype == wire.SRV:
-            records = map(unpack_record, shown)
-            return self.srv(((one, one.port) for one in records), zone, enough)
-        if qtype == wire.TXT:
-            return self._txt(shown, enough)
+        records: Sequence[bytes] = ()
         if qtype == wire.ANY:
             every = (self.of_type(shown, zone, one, enough) for one in _PREFERENCE)
             return next((found for found in every if found.records or found.alias), EMPTY)
-        if len(shown) == 1 and (target := _host_of(*shown)):
-            return Found(True, alias=target)
         if qtype == wire.A:
-            return Found(True, self._ipv4(shown, enough))
-        return Found(True, self._ipv6(shown, enough) if qtype == wire.AAAA else ())
+            records = self._ipv4(shown, enough)
+        elif qtype == wire.AAAA:
+            records = self._ipv6(shown, enough)
+        elif qtype == wire.TXT:
+            records = self._txt(shown, enough)
+        elif qtype == wire.SRV:
+            ports = ((one, one.port) for one in map(unpack_record, shown))
+            found = self.srv(ports, zone, enough)
+            if found.records:
+                return found
+        if not records and len(shown) == 1 and (target := _host_of(*shown)):
+            return Found(True, alias=target)
+        return Found(True, records)
 
     def srv(self, located: Iterable[tuple[Record, int]], zone: Labels, enough: int) -> Found:
         """SRV of (instance, port): those without a port or an address are left out."""
@@ -128,13 +133,13 @@ class InstanceRecords:
                     break
         return list(found)
 
-    def _txt(self, shown: Collection[bytes], enough: int) -> Found:
+    def _txt(self, shown: Collection[bytes], enough: int) -> list[bytes]:
         texts: dict[bytes, None] = {}
         for record in shown:
             texts.update(dict.fromkeys(unpack_record(record).extras.text))
             if len(texts) >= enough:
                 break
-        return Found(True, [codec.txt_record(text_strings(text), self._ttl_s) for text in texts])
+        return [codec.txt_record(text_strings(text), self._ttl_s) for text in texts]
 
 
 def named_port(record: Record, asked: NamedPort) -> int:

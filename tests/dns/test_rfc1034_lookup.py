@@ -118,6 +118,15 @@ class TestHostNames:
         assert board.data("db.service", "SRV") == {"SRV 1 1 5432 db.example.com."}
         assert board.shape("db.service", "SRV") == "NOERROR AA 1/0/0"
 
+    def test_alone_it_is_an_alias_for_whatever_it_has_no_records_of(self, board):
+        board.register("db", "a", "db.example.com", port=None)
+        for kind in ("SRV", "TXT", "MX", "TYPE65280", "CNAME", "ANY"):
+            assert board.data("db.service", kind) == {"CNAME db.example.com."}, kind
+        board.register("db", "a", "db.example.com", port=5432, meta={"a": "b"})
+        assert board.data("db.service", "SRV") == {"SRV 1 1 5432 db.example.com."}
+        assert board.data("db.service", "TXT") == {'TXT "a=b"'}
+        assert board.data("db.service", "MX") == {"CNAME db.example.com."}
+
     def test_among_others_it_is_left_out_of_addresses(self, board):
         board.register("db", "a", "db.example.com").register("db", "b", "10.0.0.1")
         assert board.data("db.service", "A") == {"A 10.0.0.1"}
