@@ -242,6 +242,9 @@ class Abandoned:
         self._connection = request.protocol
 
     def __enter__(self) -> None:
+        """Raises `ConnectionError` when it is lost already."""
+        if self._connection.transport is None:
+            raise ConnectionResetError("the client has gone")
         self._connection.abandon = asyncio.current_task()
 
     def __exit__(self, *_: object) -> None:

@@ -19,11 +19,11 @@ FLAGS_MAX: Final = 2**64 - 1
 PAIRS_PER_PART: Final = 64
 """Of a streamed listing: values may be large."""
 KEYS_PER_PART: Final = 10_000
+"""Keys are small: a part takes a few milliseconds of the event loop."""
 
 _LOCKS: Final = ("acquire", "release")
 _NO_PAGE: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
 """A value is never a page of somebody's making under this origin."""
-"""Keys are small: a part takes a few milliseconds of the event loop."""
 
 
 class KvAnswer(msgspec.Struct, rename="pascal"):

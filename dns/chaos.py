@@ -6,8 +6,6 @@ from . import wire
 from .answers import Answer
 from .names import Labels
 
-STRING_BYTES_MAX: Final = 255
-
 _IDENTITY: Final = frozenset({(b"id", b"server"), (b"hostname", b"bind")})
 _VERSION: Final = frozenset({(b"version", b"bind"), (b"version", b"server")})
 

@@ -6,9 +6,6 @@ from typing import Final, NamedTuple
 from .latency import FORWARDED, UDP, Histogram, Latencies
 from .wire import RCODE_NAMES, TYPE_NAMES
 
-TRANSPORTS: Final = ("udp", "tcp")
-PATHS: Final = ("fast", "slow")
-
 _RCODE_BITS: Final = 5
 _TRUNCATED: Final = 1 << _RCODE_BITS
 _QTYPE_SHIFT: Final = _RCODE_BITS + 1

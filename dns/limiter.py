@@ -5,14 +5,12 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from . import wire
 from .counters import Counters
 from .rates import ANSWERS, DENIALS, ERRORS, PASS, SLIP, ResponseRates
 from .relay import name_end
-
-Mode = Literal["off", "log", "on"]
 
 LOG_S: Final = 60.0
 """A network is named in the log no more often than this."""

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from .frames import Call
-from .layout import Summary, row_checksum
+from .layout import DIGEST_MODULUS, Summary, row_checksum
 from .seam import ABSENT, Refused
 
 STATEMENT_ROWS_MAX: Final = 128
@@ -67,7 +67,7 @@ class _Transaction:
 
     @property
     def summary(self) -> Summary:
-        return Summary(self.revision, self.pairs, self.digest % (1 << 63))
+        return Summary(self.revision, self.pairs, self.digest % DIGEST_MODULUS)
 
     def apply(self, call: Call) -> None:
         for key, value, expect in call:

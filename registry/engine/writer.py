@@ -66,6 +66,8 @@ class _Inbox:
             data = self._channel.recv(READ_BYTES, flags)
         except BlockingIOError:
             return
+        except ConnectionResetError:  # an end that leaves answers unread
+            data = b""
         if not data:
             _end()  # the node is gone, and nobody waits for the answers
         for payload in self._splitter.feed(data):

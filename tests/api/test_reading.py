@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from .conftest import until
+from .test_http import request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -229,3 +230,19 @@ async def test_a_client_that_goes_takes_its_blocking_read_along(board, service):
     async with board.raw(head.encode()):
         await waiting(board)
     await until(lambda: not board.registry._board.watches._waiters)
+
+
+async def test_a_reader_that_leaves_before_its_wait_begins_is_not_waited_for(own_board):
+    asked, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def confirm():
+        asked.set()
+        await may_go_on.wait()
+
+    own_board.registry.confirm = confirm
+    path = "/v1/services?consistency=strong&index=0&wait=10m"
+    async with own_board.raw(request("GET", path)):
+        await asked.wait()
+    await until(lambda: all(one.transport is None for one in own_board.limits.connections))
+    may_go_on.set()
+    await until(lambda: not own_board.server._under_way)

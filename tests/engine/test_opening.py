@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import select
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 
 import pytest
-from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine
+from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine, link
 from callboard.registry.engine.opening import lock_node
 
 
@@ -157,3 +159,14 @@ async def test_a_closed_engine_leaves_no_process_thread_or_descriptor_behind(tmp
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_writer_whose_node_is_killed_ends_without_a_word(tmp_path, capfd):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        writer = link._spawn(theirs, tmp_path)
+        theirs.close()
+        assert select.select([ours], [], [], 20)[0], "it says that it is ready"
+    # The kernel tells of an end that has left something unread by a reset.
+    assert writer.wait(20) == 0
+    assert capfd.readouterr().err == ""

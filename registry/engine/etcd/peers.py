@@ -1,6 +1,7 @@
 """What can be learnt of members from outside: whether somebody listens, and whom they know."""
 
 import asyncio
+import http.client
 import json
 import ssl
 import urllib.error
@@ -52,7 +53,7 @@ def _listed(address: str, tls: PeerFiles | None) -> list[dict[str, Any]] | None:
     try:
         with opener.open(url, timeout=CONNECT_S_MAX) as answer:
             members = json.loads(answer.read(LIST_BYTES_MAX))
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):  # nobody there, or no etcd
         return None
     if not isinstance(members, list):
         return None

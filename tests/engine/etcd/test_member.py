@@ -1,5 +1,6 @@
 """The member of etcd that a node runs: its command, its log, and whose data it has."""
 
+import asyncio
 import logging
 
 import msgspec
@@ -10,6 +11,7 @@ from callboard.registry.engine.etcd import (
     PeerFiles,
     forming,
     member_command,
+    peers,
 )
 from callboard.registry.engine.etcd import member as supervising
 from callboard.registry.engine.etcd.member import EtcdMember
@@ -184,3 +186,14 @@ async def test_a_member_that_cannot_even_be_started_is_tried_again(tmp_path, unt
         await until(lambda: starts.read_text() != tried)
     finally:
         await member.close()
+
+
+async def test_whoever_speaks_no_http_knows_of_no_members():
+    async def greet(reader, writer):
+        writer.write(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert await peers.listed([f"127.0.0.1:{port}"], None) is None
