@@ -33,7 +33,8 @@ async def follow(
 ) -> AsyncGenerator[Event, None]:
     """Events until the caller is closed: a lost connection is made again, and resumes where it was.
 
-    Raises `CallboardError` only when the first connection cannot be made. `heard` is called when
+    Raises `CallboardError` when the first connection cannot be made, and later only for a stream
+    that is not callboard's. `heard` is called when
     a connection is made, and after the events of each piece that arrives; `lost` when it is gone.
     """
     backoff = Backoff()
@@ -82,7 +83,8 @@ class Following:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         for waiter in self._waiting:
-            waiter.cancel()
+            if not waiter.done():
+                waiter.set_exception(RuntimeError("this callboard client was closed meanwhile"))
 
     @property
     def filled(self) -> bool:

@@ -84,13 +84,15 @@ class AsyncRegistration:
 
     async def start(self) -> Self:
         """Register, and renew from now on. Raises `CallboardError`."""
-        if self._closed:
-            raise RuntimeError("this registration has ended: make a new one")
+        self._refuse_closed()
         if self._tasks:
             return self
         if self._check is not None:
             self._health = await self._check.run()
         await self._register()
+        if self._closed:  # meanwhile
+            await self._deregister()
+        self._refuse_closed()
         self._tasks.append(asyncio.create_task(self._renew(), name=f"callboard-renew-{self.id}"))
         if self._check is not None:
             checking = asyncio.create_task(
@@ -117,15 +119,24 @@ class AsyncRegistration:
         if self._check is not None:
             await self._check.close()
         try:
-            if self._instance is not None and not self._caller.closed:
-                request = requests.deregister(self.service, self.id, namespace=self.namespace)
-                await self._caller.call(request, min(self._timeout_s, DEREGISTER_S_MAX))
+            await self._deregister()
+        finally:
+            self._ended(self)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("this registration has ended: make a new one")
+
+    async def _deregister(self) -> None:
+        if self._instance is None or self._caller.closed:
+            return
+        request = requests.deregister(self.service, self.id, namespace=self.namespace)
+        try:
+            await self._caller.call(request, min(self._timeout_s, DEREGISTER_S_MAX))
         except NotFound:
             _log.debug("%s was deregistered already", self.id)
         except CallboardError as error:
             _log.warning("%s could not be deregistered, its lease runs out: %s", self.id, error)
-        finally:
-            self._ended(self)
 
     async def _register(self) -> None:
         self._instance = await self._caller.call(self._put(self._health), self._timeout_s)

@@ -7,12 +7,15 @@ import warnings
 import pytest
 from callboard import (
     AsyncClient,
+    AsyncRegistration,
     Conflict,
+    Instance,
     InvalidArgument,
     NoServerAnswered,
     NotFound,
     Unavailable,
 )
+from callboard.clients import requests
 from callboard.clients.calling import CONNECTIONS_MAX
 
 
@@ -393,3 +396,54 @@ async def _there(board, service):
 
 async def _collect(events):
     return [event async for event in events]
+
+
+async def test_a_registration_that_is_closed_on_its_way_is_taken_back():
+    class Caller:
+        closed = False
+
+        def __init__(self):
+            self.asked, self.answers = [], asyncio.Event()
+
+        async def call(self, request, timeout_s):
+            self.asked.append(request.method)
+            await self.answers.wait()
+            return Instance(service="web", id="w", ttl=15)
+
+    caller, before = Caller(), asyncio.all_tasks()
+    registration = AsyncRegistration(
+        caller,
+        lambda health: requests.put_instance("web", "w"),
+        service="web",
+        instance_id="w",
+        namespace="default",
+        check=None,
+        check_interval_s=5.0,
+        timeout_s=5.0,
+        ended=lambda _: None,
+    )
+    starting = asyncio.create_task(registration.start())
+    await asyncio.sleep(0)
+    await registration.close()
+    caller.answers.set()
+    with pytest.raises(RuntimeError, match="has ended"):
+        await starting
+    assert caller.asked == ["PUT", "DELETE"]
+    assert asyncio.all_tasks() == before
+
+
+async def test_who_waits_for_a_choice_is_told_that_the_client_was_closed():
+    asked = asyncio.Event()
+
+    async def hang(reader, writer):
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        board = AsyncClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        picking = asyncio.create_task(board.pick("db"))
+        await asked.wait()
+        await board.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await picking
