@@ -154,7 +154,7 @@ ROUTES: Final = (
         "Renew up to 10,000 instances.",
         body=HeartbeatsBody,
         answer=HeartbeatsAnswer,
-        statuses=(200, 400, 413),
+        statuses=(200, 400, 413, 503),
         example={"instances": [["web", "web-1"], ["web", "web-1", "staging"]]},
     ),
     Route(
@@ -178,7 +178,7 @@ ROUTES: Final = (
             Parameter("index", "Go on after this index instead of with a snapshot.", _INTEGER),
             CONSISTENCY,
         ),
-        statuses=(200, 400),
+        statuses=(200, 400, 503),
         media_type="text/event-stream",
     ),
     Route(
@@ -249,7 +249,14 @@ ROUTES: Final = (
         answer=TransferAnswer,
         statuses=(200, 409, 503),
     ),
-    Route("GET", "/v1/snapshot", save, "Save everything to a file.", media_type=MEDIA_TYPE),
+    Route(
+        "GET",
+        "/v1/snapshot",
+        save,
+        "Save everything to a file.",
+        statuses=(200, 503),
+        media_type=MEDIA_TYPE,
+    ),
     Route(
         "PUT",
         "/v1/snapshot",

@@ -17,17 +17,19 @@ async def restore_operations(path: str, board: Board) -> list[Operation]:
     version cannot read: then nothing has been changed.
     """
     operations: list[Operation] = []
-    gone = set(board.keys())
+    held: set[bytes] = set()
     check = Board()
     try:
         pages = read_snapshot(path)
         while (page := await asyncio.to_thread(_next_page, pages)) is not None:
             check.load(page, 0.0)
             operations += [Put(pair.key, pair.value) for pair in page]
-            gone.difference_update(pair.key for pair in page)
+            held.update(pair.key for pair in page)
     except (SnapshotDamaged, DamagedValue) as error:
         raise InvalidInput("snapshot", f"{error}; nothing was changed") from error
-    return [*(Delete(key) for key in gone), *operations]
+    # Only now: what came while the file was read is not in it, either.
+    gone = set(board.keys()) - held
+    return [*map(Delete, gone), *operations]
 
 
 def _next_page(pages: Iterator[Sequence[Pair]]) -> Sequence[Pair] | None:

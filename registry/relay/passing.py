@@ -57,8 +57,9 @@ class Passing:
     ) -> None:
         self.tls: Callable[[], ssl.SSLContext] | None = None
         self.passed_total = 0
+        """How many another node, the keeper, was told of."""
         self.beside_total = 0
-        """How many went through the engine."""
+        """How many of them went through the engine."""
         self._hello = encode(Hello(cluster, node))
         self._keeper = keeper
         self._index = index
@@ -115,7 +116,6 @@ class Passing:
             for waiting in group:
                 _fail(waiting, "this node is stopping, or has a defect")
             raise
-        self.passed_total += len(keys)
         start = 0
         for waiting in group:
             count = len(waiting.keys)
@@ -158,7 +158,10 @@ class Passing:
             writer.write(encode(Renew(self._index(), keys)))
             await writer.drain()
             answer = decode_answer(await read_payload(reader))
-        return None if isinstance(answer, NotKeeper) else answer.unknown
+        if isinstance(answer, NotKeeper):
+            return None
+        self.passed_total += len(keys)
+        return answer.unknown
 
     async def _through_engine(self, keys: list[bytes], deadline: float) -> list[int] | None:
         """None when the engine does not take it either, or perhaps has not."""
@@ -167,6 +170,7 @@ class Passing:
                 unknown = await self._beside(keys)
         except (EngineError, TimeoutError):
             return None
+        self.passed_total += len(keys)
         self.beside_total += len(keys)
         return unknown
 

@@ -1,6 +1,7 @@
 """What a registry says when its engine cannot, when it stops, and when the input is no good."""
 
 import asyncio
+import threading
 
 import pytest
 from callboard.registry import (
@@ -16,6 +17,7 @@ from callboard.registry import (
     Status,
     TooLarge,
     Unavailable,
+    restoring,
 )
 from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine
 from callboard.registry.instance import encode_instance
@@ -271,6 +273,29 @@ async def test_a_file_that_is_no_snapshot_changes_nothing(registry, tmp_path):
         assert caught.value.field == "snapshot"
     assert registry.instance(NAME) is not None
     assert registry.index == 1
+
+
+async def test_what_comes_while_a_snapshot_is_read_goes_with_the_rest(
+    registry, tmp_path, monkeypatch
+):
+    await registry.register(web())
+    path = str(tmp_path / "snapshot")
+    await registry.save(path)
+    read, reading, may_end = restoring._next_page, threading.Event(), threading.Event()
+
+    def next_page(pages):
+        if (page := read(pages)) is None:
+            reading.set()
+            assert may_end.wait(SETTLE_S_MAX)
+        return page
+
+    monkeypatch.setattr(restoring, "_next_page", next_page)
+    restored = asyncio.create_task(registry.restore(path))
+    assert await asyncio.to_thread(reading.wait, SETTLE_S_MAX)
+    await registry.register(web("web-2"))
+    may_end.set()
+    await restored
+    assert [listed.instance.id for listed in registry.instances("default", "web")] == ["web-1"]
 
 
 async def test_a_snapshot_that_cannot_be_written_is_refused(registry, tmp_path):

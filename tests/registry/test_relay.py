@@ -128,6 +128,7 @@ async def test_a_node_that_keeps_no_leases_any_more_says_so_and_the_next_is_aske
     sender.here = [0]  # this node has been elected meanwhile
     assert await waiting == [0]
     assert sender.beside == []
+    assert sender.passing.passed_total == 0
 
 
 async def test_without_a_keeper_and_a_majority_the_caller_is_told_in_time(monkeypatch, sender):
