@@ -28,6 +28,11 @@ DNS_TTL_S_MAX: Final = 86_400
 SRV_WEIGHT_SCALE_MAX: Final = 65_535
 """All that an SRV weight has room for (RFC 2782)."""
 
+DEFAULT_TTL_S_MIN: Final = 0.1
+DEFAULT_TTL_S_MAX: Final = 30 * 24 * 3600.0
+"""What a registration may name itself (`api/inputs.py`), spelt again: the command line does without
+the API's imports."""
+
 DNS_MAX_STALE_S_MIN: Final = 5
 """The registry process says once a second how old its board is; it may be busy for some."""
 
@@ -104,6 +109,15 @@ def _dns_ttl_s(text: str) -> int:
     if not seconds.is_integer() or seconds > DNS_TTL_S_MAX:
         raise ValueError(f"{text!r}: a DNS TTL is whole seconds, from 0s to {DNS_TTL_S_MAX}s")
     return int(seconds)
+
+
+def _default_ttl_s(text: str) -> float:
+    seconds = round(parse_duration_s(text), 3)
+    if seconds and not DEFAULT_TTL_S_MIN <= seconds <= DEFAULT_TTL_S_MAX:
+        raise ValueError(
+            f"{text!r}: write 0 for registrations that stay, or 100ms to 720h (30 days)"
+        )
+    return seconds
 
 
 def _yes_or_no(text: str) -> bool:
@@ -320,7 +334,7 @@ SETTINGS: Final = (
         "DURATION",
         "30s",
         "The TTL of a registration that names none.",
-        parse_duration_s,
+        _default_ttl_s,
         field="default_ttl_s",
         numeric=True,
     ),

@@ -5,8 +5,9 @@ from socket import gethostname
 
 import pytest
 from callboard.addresses import Address
+from callboard.api import inputs
 from callboard.config import ConfigError, ServeConfig, read_toml, resolve
-from callboard.settings import SETTINGS
+from callboard.settings import DEFAULT_TTL_S_MAX, DEFAULT_TTL_S_MIN, SETTINGS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -175,7 +176,7 @@ def test_what_is_wrong_in_the_file_is_named_with_the_key_and_the_next_step(file,
         ("zone", "."), ("zone", "-a"), ("zone", "ä.internal"), ("zone", "a." * 30),
         ("dns-ttl", "500ms"), ("dns-ttl", "2d"), ("dns-ttl", "100h"), ("dns-workers", "-1"),
         ("dns-workers", "65"), ("dns-workers", "²"), ("default-ttl", "soon"),
-        ("dns-rrl-slip", "00000000000101"),
+        ("dns-rrl-slip", "00000000000101"), ("default-ttl", "99ms"), ("default-ttl", "721h"),
         ("forward", "9.9.9.9"), ("forward", "9.9.9.9:0"), ("log-format", "xml"),
         ("etcd", "127.0.0.1:2379"), ("etcd", "http://a,ftp://b"), ("etcd", "unix:socket"),
         ("etcd", "http://a:0"), ("etcd", "http://me:secret@a"), ("etcd", ","),
@@ -258,3 +259,10 @@ def test_the_list_in_another_order_is_the_same_and_gives_the_peer_address():
 def test_a_cluster_of_its_own_and_an_etcd_that_exists_exclude_each_other():
     with pytest.raises(ConfigError, match="give one"):
         resolved({"name": ["a"], "cluster": ["a=10.0.0.1:1"], "etcd": ["http://a"]})
+
+
+def test_the_default_ttl_is_one_that_a_registration_may_name():
+    assert (DEFAULT_TTL_S_MIN, DEFAULT_TTL_S_MAX) == (inputs.TTL_S_MIN, inputs.TTL_S_MAX)
+    for text in ("0", "100ms", "720h"):
+        config = resolved({"default-ttl": [text]})
+        assert inputs.checked_ttl_s(config.default_ttl_s) == config.default_ttl_s
