@@ -3,12 +3,11 @@
 Owner names are pointers to the question, so that answers echo the letter case as asked.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
 from . import codec, wire
-from .denials import Exists
 from .instances import ABSENT, EMPTY, Found, InstanceRecords, named_port
 from .names import (
     DEFAULT,
@@ -26,10 +25,7 @@ from .names import (
     ServiceInstances,
     ServiceLocation,
     Zones,
-    may_be_kind,
-    namespace_of,
     read_name,
-    service_key,
 )
 from .record import (
     IPV4,
@@ -43,6 +39,7 @@ from .record import (
     unpack_record,
 )
 from .reverse_answers import ReverseAnswers
+from .siblings import FindSibling, sibling_finder
 from .store import Store
 
 NEGATIVE_TTL_S: Final = 5
@@ -60,12 +57,20 @@ _NS_TARGET_AT: Final = 12
 _KIND_OF_TYPE: Final = {wire.A: IPV4, wire.AAAA: IPV6}
 
 
+class Place(NamedTuple):
+    """What a name asks for, and how it is cut: the labels `below` the zone's."""
+
+    asked: Asked
+    below: Labels
+    zone: Labels
+
+
 class Answer(NamedTuple):
     """Sections of a reply; `glue` and `glue_at` are as in `Found`.
 
     `services` are the keys of what it was made from; without any it must not be remembered,
-    because nothing would say that it is out of date. `exists` of a denial tells for which
-    other first labels the answer would not be the same.
+    because nothing would say that it is out of date. `place` is there if the names beside are
+    read alike.
     """
 
     rcode: int
@@ -75,7 +80,14 @@ class Answer(NamedTuple):
     authority: bytes = b""
     services: tuple[bytes, ...] = ()
     rotates: bool = False
-    exists: Exists | None = None
+    place: Place | None = None
+
+
+class Siblings(NamedTuple):
+    """How to find them, and the SOA of now for what is not there."""
+
+    find: FindSibling
+    authority: Callable[[], bytes]
 
 
 class Answers:
@@ -105,7 +117,7 @@ class Answers:
             return None
         below, zone = cut
         asked = read_name(below)
-        offset = wire.HEADER_BYTES + sum(map(len, below)) + len(below)
+        offset = _offset(below)
         if below and zone in self._reverse.zones:
             asked = Nothing()
             found = self._reverse.find(store, labels, qtype)
@@ -114,17 +126,23 @@ class Answers:
         if found.alias is not None:
             origin = _origin(asked)
             return self._follow(store, labels, found, origin, qtype, enough)
+        alike = zone not in self._reverse.zones and not self._zones.is_split(zone)
+        place = Place(asked, below, zone) if alike else None
         if found.records:
-            return Answer(
-                wire.NOERROR, found.records, found.glue, found.glue_at, b"", _origin(asked), True
-            )
+            records, glue, glue_at = found.records, found.glue, found.glue_at
+            return Answer(wire.NOERROR, records, glue, glue_at, b"", _origin(asked), True, place)
         authority = self._negative_soa_at(zone, offset)
         if not found.exists:
             # Not remembered by name: there is no end of names that do not exist.
-            alike = zone not in self._reverse.zones and not self._zones.is_split(zone)
-            exists = _exists_beside(store, asked, below) if alike else None
-            return Answer(wire.NXDOMAIN, authority=authority, exists=exists)
-        return Answer(wire.NOERROR, authority=authority, services=_origin(asked))
+            return Answer(wire.NXDOMAIN, authority=authority, place=place)
+        origin = _origin(asked)
+        return Answer(wire.NOERROR, authority=authority, services=origin, place=place)
+
+    def siblings(self, store: Store, place: Place, qtype: int) -> Siblings | None:
+        """Of the names that are read like the one at `place`."""
+        asked, below, zone = place
+        find = sibling_finder(store, asked, below, zone, qtype, self._ttl_s)
+        return find and Siblings(find, partial(self._negative_soa_at, zone, _offset(below)))
 
     def is_zone(self, labels: Labels) -> bool:
         """Whether that is the name of a zone, and no name below one."""
@@ -242,6 +260,11 @@ class Answers:
         return (self.index & 0xFFFFFFFF).to_bytes(4, "big")
 
 
+def _offset(below: Labels) -> int:
+    """Where the zone's name stands in the question."""
+    return wire.HEADER_BYTES + sum(map(len, below)) + len(below)
+
+
 def _records(
     store: Store, asked: ServiceInstances | OneInstance, qtype: int
 ) -> tuple[bool, Collection[bytes]]:
@@ -267,38 +290,6 @@ def _is_above(store: Store, asked: AboveService | AbovePorts | AboveNamespace) -
             return store.find(service, port_protocol_facet(protocol))[0]
         case AboveNamespace(namespace):
             return namespace == DEFAULT or store.has_namespace(namespace)
-
-
-def _exists_beside(store: Store, asked: Asked, below: Labels) -> Exists | None:
-    """For names whose denial holds for every other first label that does not exist."""
-    if isinstance(asked, ServiceInstances):
-        if asked.tag is None:
-            return partial(_may_be_service, store, namespace_of(asked.service))
-        return partial(_may_be_tag, store, asked.service)
-    if isinstance(asked, OneInstance):
-        return partial(_may_be_instance, store, asked.service)
-    if isinstance(asked, Nothing) and len(below) == 1:
-        return may_be_kind
-    if isinstance(asked, Nothing) and not may_be_kind(below[-1]):
-        return _never
-    return None
-
-
-def _may_be_service(store: Store, namespace: bytes, label: bytes) -> bool:
-    return label[:1] == b"_" or store.has_service(service_key(namespace, label))
-
-
-def _may_be_instance(store: Store, service: bytes, label: bytes) -> bool:
-    return store.one(service, label) is not None
-
-
-def _never(_label: bytes) -> bool:
-    """Below what means nothing, nothing means anything."""
-    return False
-
-
-def _may_be_tag(store: Store, service: bytes, label: bytes) -> bool:
-    return label[:1] == b"_" or store.may_have_tag(service, label)
 
 
 def _facet(asked: NamedPort | ServiceLocation) -> bytes | None:

@@ -1,5 +1,6 @@
 """Compiled replies by packet: bounded, and dropped by service when that changes."""
 
+from array import array
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -7,6 +8,9 @@ ENTRIES_MAX: Final = 32_768
 """Per generation, of which there are two: some 40 MB at half a kilobyte each."""
 HELD_BYTES_MAX: Final = 16 * 2**20
 """Of answers per generation: with large ones the number of entries would bound nothing."""
+
+SEEN_SLOTS: Final = 16_384
+"""Packets that were answered not long ago and not remembered: 128 KiB."""
 
 
 Ready = tuple[bytes, int, int, Callable[[], bytes], int]
@@ -42,6 +46,7 @@ class ReplyCache:
         self._entries_max = entries_max
         self._held_bytes_max = held_bytes_max
         self._held_bytes = 0
+        self._seen = array("q", bytes(8 * SEEN_SLOTS))
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
@@ -51,6 +56,16 @@ class ReplyCache:
         if ready is None and (ready := self._old.pop(key, None)) is not None:
             self.put(key, ready, self._origins[key])
         return ready
+
+    def admits(self, key: bytes) -> bool:
+        """Whether the packet was asked about before, not long ago: with many names that are
+        asked once each, remembering costs more than it ever saves. What was remembered, and
+        changed, is admitted again at once."""
+        mark = hash(key)
+        slot = mark % SEEN_SLOTS
+        seen = self._seen[slot] == mark
+        self._seen[slot] = mark
+        return seen
 
     def put(self, key: bytes, ready: Ready, origin: Origin) -> None:
         if len(self.young) >= self._entries_max or self._held_bytes > self._held_bytes_max:

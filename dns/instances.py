@@ -14,7 +14,7 @@ from .names import Labels, NamedPort
 from .record import HOST, IPV6, Record, ipv4_of, is_host, text_strings, unpack_record
 
 _SRV_FIXED: Final = struct.Struct("!HHIHHHH")
-_SRV_TARGET_AT: Final = 18
+SRV_TARGET_AT: Final = 18
 """From the start of a SRV record (pointer, type, class, TTL, length, three numbers)."""
 _PREFERENCE: Final = (wire.A, wire.AAAA, wire.SRV, wire.TXT)
 """Which RRset an ANY query gets: one is enough (RFC 8482 section 4.1)."""
@@ -38,8 +38,8 @@ ABSENT: Final = Found(False)
 EMPTY: Final = Found(True)
 
 
-def address_head(rtype: int, ttl_s: int, size: int) -> bytes:
-    """What comes before the address in an A or AAAA record."""
+def record_head(rtype: int, ttl_s: int, size: int) -> bytes:
+    """What comes before the data, of `size` bytes, in a record owned by the question's name."""
     return wire.QNAME_POINTER + struct.pack("!HHIH", rtype, wire.CLASS_IN, ttl_s, size)
 
 
@@ -54,8 +54,8 @@ class InstanceRecords:
 
     def __init__(self, ttl_s: int) -> None:
         self._ttl_s = ttl_s
-        self._a = address_head(wire.A, ttl_s, 4)
-        self._aaaa = address_head(wire.AAAA, ttl_s, 16)
+        self._a = record_head(wire.A, ttl_s, 4)
+        self._aaaa = record_head(wire.AAAA, ttl_s, 16)
 
     def address(self, packed: bytes) -> bytes:
         return (self._a if len(packed) == 4 else self._aaaa) + packed
@@ -106,7 +106,7 @@ class InstanceRecords:
             found.setdefault(self._srv_record(one, port, target), glue)
             if len(found) >= enough:
                 break
-        return Found(True, list(found), list(found.values()), _SRV_TARGET_AT) if found else EMPTY
+        return Found(True, list(found), list(found.values()), SRV_TARGET_AT) if found else EMPTY
 
     def _srv_record(self, one: Record, port: int, target: bytes) -> bytes:
         size = 6 + len(target)

@@ -18,7 +18,8 @@ ORDERS_HELD_MAX: Final = 8
 """Up to here every order is held as bytes, some 1 KB of addresses: taking the next one is then
 a tenth of the cost of cutting it, and half of the cost of making what cuts."""
 
-_HEAD: Final = struct.Struct("!5H")
+HEAD: Final = struct.Struct("!5H")
+"""A reply's header without its id: flags, and how many records each section has."""
 _POINTER_MAX: Final = 0x3FFF
 """Fourteen bits: no name can be pointed to beyond this offset (RFC 1035 section 4.1.4)."""
 _OPT: Final = struct.Struct("!BHHBBHH")
@@ -45,9 +46,7 @@ def compile_reply(
     """The reply to `query` in at most `limit_bytes`."""
     opt = opt_record(query.edns, answer.rcode)
     room = limit_bytes - wire.HEADER_BYTES - len(query.question) - len(opt)
-    flags = wire.FLAG_QR | wire.FLAG_AA | (query.flags & wire.FLAG_RD) | answer.rcode
-    if recursion_available:
-        flags |= wire.FLAG_RA
+    flags = reply_flags(query, answer.rcode, recursion_available)
     records, glue, authority = *_turned(answer), answer.authority
     size = sum(map(len, records)) + len(authority)
     if size > room:
@@ -72,10 +71,16 @@ def compile_reply(
         next_tail, copies = _endless_orders(records, opt).__next__, 2
     else:
         next_tail = cycle((b"".join((*records, authority, opt)),)).__next__
-    head = _HEAD.pack(flags, 1, len(records), bool(authority), additional + bool(opt))
+    head = HEAD.pack(flags, 1, len(records), bool(authority), additional + bool(opt))
     size += len(opt)
     truncated = bool(flags & wire.FLAG_TC)
     return Compiled(head, size, next_tail, answer.rcode, truncated, size * copies)
+
+
+def reply_flags(query: Query, rcode: int, recursion_available: bool) -> int:
+    """Of an answer with authority."""
+    flags = wire.FLAG_QR | wire.FLAG_AA | (query.flags & wire.FLAG_RD) | rcode
+    return flags | wire.FLAG_RA if recursion_available else flags
 
 
 def opt_record(edns: Edns | None, rcode: int) -> bytes:
@@ -96,20 +101,20 @@ def with_options(reply: bytes, options: bytes) -> bytes:
 def cookie_reply(packet_id: bytes, flags: int, edns: Edns, rcode: int) -> bytes:
     """To a packet without a question: a header and an OPT."""
     flags = wire.FLAG_QR | (flags & wire.FLAG_RD) | (rcode & 0xF)
-    return packet_id + _HEAD.pack(flags, 0, 0, 0, 1) + opt_record(edns, rcode)
+    return packet_id + HEAD.pack(flags, 0, 0, 0, 1) + opt_record(edns, rcode)
 
 
 def bare_reply(packet_id: bytes, flags: int, rcode: int) -> bytes:
     """A header alone: id and opcode as asked, nothing else."""
     flags = wire.FLAG_QR | (flags & wire.OPCODE_MASK) | rcode
-    return packet_id + _HEAD.pack(flags, 0, 0, 0, 0)
+    return packet_id + HEAD.pack(flags, 0, 0, 0, 0)
 
 
 def empty_reply(packet_id: bytes, query: Query, rcode: int, more_flags: int = 0) -> bytes:
     """The question and an OPT where there was one, and no records: refusals and failures."""
     opt = opt_record(query.edns, rcode)
     flags = wire.FLAG_QR | more_flags | (query.flags & wire.FLAG_RD) | (rcode & 0xF)
-    return packet_id + _HEAD.pack(flags, 1, 0, 0, bool(opt)) + query.question + opt
+    return packet_id + HEAD.pack(flags, 1, 0, 0, bool(opt)) + query.question + opt
 
 
 def _turned(answer: Answer) -> tuple[Sequence[bytes], Sequence[tuple[bytes, ...]]]:

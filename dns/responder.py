@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from . import wire
-from .answers import Answer, Answers
+from .answers import Answer, Answers, Place
 from .cache import Origin, ReplyCache
 from .chaos import Chaos
 from .counters import Counters, kind_of
-from .denials import Denials
 from .names import Labels, Zones
 from .options import EdnsOptions
 from .query import Query, Rejected, parse_cookie_query, parse_query
 from .reply import bare_reply, compile_reply, cookie_reply, empty_reply, with_options
 from .reverse import ReverseIndex
 from .reverse_answers import ReverseAnswers
+from .shapes import Shape, Shapes
 from .store import Store
 from .transfer.tsig import unknown_key_reply
 
@@ -62,7 +62,7 @@ class Responder:
         self.store = self.new_store()
         self.udp = ReplyCache()
         self.tcp = ReplyCache()
-        self._denials = Denials()
+        self._shapes = Shapes()
         self.counters = Counters()
         names = Zones((*zones, *reverse_zones))
         reverse = ReverseAnswers(zones[0], self._reverse_zones, ttl_s)
@@ -114,13 +114,13 @@ class Responder:
     def _forget(self) -> None:
         self.udp.clear()
         self.tcp.clear()
-        self._denials.clear()
+        self._shapes.clear()
 
     def refresh_serials(self) -> None:
         """Negative answers carry the serial: call this now and then, so that it is not old."""
         self.udp.drop_negative()
         self.tcp.drop_negative()
-        self._denials.clear()
+        self._shapes.clear()
 
     def respond(
         self, data: bytes, *, tcp: bool = False, client: bytes = b""
@@ -146,9 +146,7 @@ class Responder:
             head, question_end, _, next_tail, kind = ready
             (self.counters.tcp_fast if tcp else self.counters.udp_fast)[kind] += 1
             return b"".join((data[:2], head, data[wire.HEADER_BYTES : question_end], next_tail()))
-        if not tcp and (denied := self._denials.find(key, data)) is not None:
-            reply, kind = denied
-            self.counters.udp_slow[kind] += 1
+        if not tcp and (reply := self._shaped(data, key)) is not None:
             return reply
         query = parse_query(data)
         if query is None:
@@ -159,6 +157,23 @@ class Responder:
         if query.edns is not None and query.edns.options and not query.edns.version:
             return self._with_options(data, query, tcp, client)
         return self._resolved(data, key, query, tcp)
+
+    def _shaped(self, data: bytes, key: bytes) -> bytes | None:
+        """The reply over UDP to a packet that differs from an earlier one in a label alone."""
+        found = self._shapes.find(key)
+        if found is None:
+            return None
+        shape, sibling = found
+        if sibling[0] and self.udp.admits(key):
+            query = shape.query._replace(question=shape.question(data))
+            answer = shape.answer(sibling)
+            return self._compiled(data, key, query, answer, shape.limit_bytes, self.udp)
+        replied = shape.reply(data, sibling)
+        if replied is None:
+            return None
+        reply, kind = replied
+        self.counters.udp_slow[kind] += 1
+        return reply
 
     def _rejected(self, data: bytes, query: Rejected, tcp: bool, client: bytes) -> bytes:
         edns = parse_cookie_query(data) if query.rcode == wire.FORMERR else None
@@ -225,6 +240,8 @@ class Responder:
         enough = limit // _RECORD_BYTES_MIN
         answer = self._answers.answer(self.store, query.labels, query.qtype, enough)
         if answer is not None:
+            if answer.place and query.plain and not tcp and not self._shapes.has(key):
+                self._remember_shape(key, query, answer.place, limit)
             return self._compiled(data, key, query, answer, limit, cache)
         if self._forwards and query.flags & wire.FLAG_RD:
             return Forward(data[:2], query, limit)
@@ -242,11 +259,13 @@ class Responder:
             ready = (compiled.head, question_end, total, compiled.next_tail, kind)
             origin = Origin(answer.services, compiled.held_bytes, bool(answer.authority))
             cache.put(key, ready, origin)
-        elif query.plain and answer.exists and cache is self.udp:
-            tail = compiled.next_tail()
-            self._denials.put(key, answer.exists, compiled.head, question_end, tail, kind)
         (self.counters.tcp_slow if cache is self.tcp else self.counters.udp_slow)[kind] += 1
         return b"".join((data[:2], compiled.head, query.question, compiled.next_tail()))
+
+    def _remember_shape(self, key: bytes, query: Query, place: Place, limit: int) -> None:
+        siblings = self._answers.siblings(self.store, place, query.qtype)
+        if siblings is not None:
+            self._shapes.put(key, Shape(query, siblings, limit, self._forwards))
 
     def _unknown_key(self, data: bytes, query: Query, tcp: bool) -> bytes:
         """Signed, and we have no keys."""

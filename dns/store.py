@@ -5,7 +5,7 @@ large one gets dicts. The garbage collector tracks none of the former, and a mil
 one instance cost their bytes and one dict slot each.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from .crowd import Crowd
@@ -18,6 +18,8 @@ SMALL_MAX: Final = 16
 """Up to here reading the tuple is as quick as dicts, at a fraction of the memory."""
 
 Held = bytes | tuple[bytes, ...] | Crowd
+"""A service: its only record, its few, or many."""
+HeldOf = Callable[[bytes], Held | None]
 
 
 class Store:
@@ -28,6 +30,7 @@ class Store:
         self.reverse = reverse
         self.instances = 0
         self._services: dict[bytes, Held] = {}
+        self.held_of: HeldOf = self._services.get
         self._namespaces: dict[bytes, int] = {}
 
     @property
