@@ -91,7 +91,7 @@ class Expiry:
     def _say_held(self, count: int) -> None:
         self.held_back_total += count
         _log.warning(
-            "%d leases ran out at once, as when a network fails: they are held back for a while,"
+            "so many leases run out as when a network fails: %d more are held back for a while,"
             " and go if they stay silent",
             count,
         )

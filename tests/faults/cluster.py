@@ -46,7 +46,7 @@ class Node:
         self._log = (home / "log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
         self.etcd: subprocess.Popen[bytes] | None = None
-        self.joining: tuple[str, ...] = ()
+        self.options: tuple[str, ...] = ()
 
     def start(self, first: Sequence[str]) -> None:
         """`first`: the names of the cluster's first members."""
@@ -59,7 +59,7 @@ class Node:
         command = [
             *(sys.executable, "-m", "callboard", "serve", "--name", self.name),
             *("--data-dir", str(self.data_dir), "--http", f"{self.address}:{HTTP}"),
-            *("--dns", f"{self.address}:{DNS}", "--log-format", "json", *engine, *self.joining),
+            *("--dns", f"{self.address}:{DNS}", "--log-format", "json", *engine, *self.options),
         ]
         self.process = self._launch(command)
 
@@ -115,7 +115,13 @@ class Node:
         return False
 
     def etcd_pid(self) -> int:
-        return self._pid(lambda command: os.path.basename(command[0]) == "etcd")
+        return self._pid(_is_etcd)
+
+    def etcd_pids(self) -> list[int]:
+        """None between the death of a member and its next start."""
+        with contextlib.suppress(NotLive):
+            return [self.etcd_pid()]
+        return []
 
     def dns_pid(self) -> int:
         return self._pid(lambda command: any("dns.worker" in part for part in command))
@@ -323,6 +329,10 @@ def _keeper(node: Node) -> str:
     kept = node.etcdctl("get", "--write-out=json", "callboard/keeper", "--prefix", timeout_s=5)
     pairs = json.loads(kept).get("kvs", [])
     return str(msgpack.unpackb(base64.b64decode(pairs[0]["value"]))[0]) if pairs else ""
+
+
+def _is_etcd(command: Sequence[str]) -> bool:
+    return os.path.basename(command[0]) == "etcd"
 
 
 def _stat(pid: int) -> str:

@@ -3,10 +3,10 @@
 import subprocess
 import sys
 
-from . import rows_clocks, rows_disks, rows_network, rows_processes
+from . import rows_clocks, rows_disks, rows_mixed, rows_network, rows_processes
 from .cluster import Way
 
-_PARTS = (rows_processes, rows_network, rows_disks, rows_clocks)
+_PARTS = (rows_processes, rows_network, rows_disks, rows_clocks, rows_mixed)
 ROWS = {row.name: row for part in _PARTS for row in part.ROWS}
 
 

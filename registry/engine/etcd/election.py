@@ -20,8 +20,9 @@ from aetcd.rpc import (
 )
 from grpc import aio
 
-from ..seam import EngineError, Guard, Keeper
+from ..seam import EngineError, Guard, Keeper, OutcomeUnknown
 from .connection import Connection
+from .errors import NotReached
 from .layout import Layout
 
 LEASE_TTL_S: Final = 3
@@ -49,6 +50,9 @@ class Election:
         self._changed = asyncio.Event()
         self._told_at = 0
         self._lease = 0
+        self._left = 0
+        """A lease that was lost to silence. It may live on with its key for a whole TTL after etcd
+        has elected a leader, who grants that anew: nobody could win before."""
         self._own_revision = 0
         """Of the latest election that this node has won: the watch may tell of it late."""
         self._renewing: asyncio.Task[None] | None = None
@@ -114,12 +118,16 @@ class Election:
     async def _turn(self) -> None:
         """Until nobody is known to hold the key."""
         while True:
+            if self._left and await self._revoke(self._left):
+                self._left = 0
             pause_s = self._waits_until - self._loop.time()
             if self.keeper is None and pause_s <= 0:
                 return
+            if self.keeper is not None:
+                pause_s = RETRY_S if self._left else LOOK_S
             changed = self._changed
             try:
-                async with asyncio.timeout(LOOK_S if self.keeper is not None else pause_s):
+                async with asyncio.timeout(pause_s):
                     await changed.wait()
             except TimeoutError:
                 await self._look()
@@ -168,6 +176,10 @@ class Election:
         while self.guard == guard:
             left_s = renewed_at + LEASE_TTL_S - self._loop.time()
             if left_s <= 0:
+                self._left = self._lease
+                self._waits_until = (
+                    self._loop.time() + RESIGNED_S
+                )  # we are the ones who were cut off
                 self._lose("its lease was not renewed in time")
                 return
             await asyncio.sleep(min(RENEW_S, left_s))
@@ -204,17 +216,19 @@ class Election:
         self._lose(why)
         await self._revoke(lease)
 
-    async def _revoke(self, lease: int) -> None:
-        """Ends the lease, and with it the key. When that fails it runs out by itself."""
+    async def _revoke(self, lease: int) -> bool:
+        """Ends the lease, and with it the key; whether it has ended. Otherwise it runs out by
+        itself."""
         try:
             answer = await self._connection.call(
                 lambda at: at.lease.LeaseRevoke, LeaseRevokeRequest(ID=lease)
             )
         except EngineError as error:
-            _log.info("the keeper's lease could not be given back: %s", error)
-        else:
-            if self.keeper is not None and self._told_at == self._own_revision:
-                self.told(None, answer.header.revision)
+            _log.debug("the keeper's lease could not be given back: %s", error)
+            return not isinstance(error, NotReached | OutcomeUnknown)
+        if self.keeper is not None and self._told_at == self._own_revision:
+            self.told(None, answer.header.revision)
+        return True
 
     def _lose(self, why: str) -> None:
         _log.info("this node does not keep the leases any more: %s", why)

@@ -13,7 +13,9 @@ from callboard.registry.engine import (
     Refused,
     Superseded,
 )
+from callboard.registry.engine.etcd import election
 
+SOON_S = 20
 pytestmark = pytest.mark.foreign("etcd", "etcdctl")
 
 
@@ -126,6 +128,28 @@ async def test_who_resigned_lets_the_others_go_first_and_then_comes_back(etcd, o
     second = await engine.campaign("one")
     assert asyncio.get_running_loop().time() - began > 1.5
     assert second.revision > first.revision
+
+
+async def test_a_lease_that_was_lost_to_silence_is_given_back(
+    etcd, open_board, prefix, monkeypatch
+):
+    """By itself it would live on in etcd, and nobody could be elected."""
+    monkeypatch.setattr(election, "LEASE_TTL_S", 600)
+    one = await open_board(etcd, prefix=prefix, node="one")
+    other = await open_board(etcd, prefix=prefix, node="other")
+    old = await one.campaign("one")
+    monkeypatch.setattr(election, "LEASE_TTL_S", 0)  # as if nobody had answered for so long
+    await asyncio.wait_for(one.hold(old), SOON_S)
+    monkeypatch.setattr(election, "LEASE_TTL_S", 600)
+    campaigns = [
+        asyncio.create_task(each.campaign(name)) for each, name in ((one, "one"), (other, "other"))
+    ]
+    done, _ = await asyncio.wait(campaigns, timeout=SOON_S, return_when=asyncio.FIRST_COMPLETED)
+    [new] = [each.result() for each in done]
+    assert new.revision > old.revision
+    for campaign in campaigns:
+        campaign.cancel()
+    await asyncio.gather(*campaigns, return_exceptions=True)
 
 
 async def test_closing_gives_the_election_to_another_at_once(etcd, open_board, prefix):
