@@ -68,7 +68,7 @@ class Leases(Generic[Key]):
             return
         lease.ttl_s = ttl_s
         lease.deadline_s = deadline_s
-        if deadline_s <= (lease.tick - 1) * TICK_S:
+        if min(deadline_s, now_s + ttl_s) <= (lease.tick - 1) * TICK_S:
             self._file(lease, now_s)
 
     def renew(self, key: Key, now_s: float) -> float | None:

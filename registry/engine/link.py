@@ -1,4 +1,4 @@
-"""The node's end of the conversation with its writer process."""
+"""The node's end of the conversation with one writer process."""
 
 import asyncio
 import socket
@@ -47,6 +47,9 @@ CLOSE_S_MAX: Final = 60.0
 EXIT_S_MAX: Final = 5.0
 """How long it may take to end after its last word, before it is killed."""
 
+GONE: Final = "the writer process is gone"
+NO_MORE: Final = "Nothing is written until this node is restarted"
+
 
 class _Call:
     __slots__ = ("answer", "operations", "size_bytes")
@@ -66,9 +69,11 @@ class _Call:
 class WriterLink(asyncio.Protocol):
     """Sends calls to the writer, and hands its answers to watchers and then to callers.
 
-    `stopped` says why nothing will be written any more, `refused` why the last call was not;
-    both are "" otherwise.
+    `stopped` says why it will write nothing any more, `refused` why the last call was not written;
+    both are "" otherwise. `history` is to be set before the first call.
     """
+
+    history: History
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         """Only for `start`."""
@@ -78,13 +83,15 @@ class WriterLink(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._ready: asyncio.Future[int] = loop.create_future()
-        self._gone: asyncio.Future[None] = loop.create_future()
+        self.gone: asyncio.Future[None] = loop.create_future()
+        """Done when nothing more can come."""
+        self.revision = 0
+        """Of the board as the writer has opened it."""
         self._sent: deque[_Call] = deque()
         self._unsent: list[_Call] = []
         self._waiting_operations = 0
         self._waiting_bytes = 0
         self._closing = False
-        self.history = History(0)
         self.stopped = ""
         self.refused = ""
 
@@ -97,7 +104,7 @@ class WriterLink(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         _, link = await loop.create_connection(lambda: cls(process), sock=ours)
         try:
-            link.history = History(await link._ready)
+            link.revision = await link._ready
         except BaseException:
             await link._end()
             raise
@@ -150,12 +157,13 @@ class WriterLink(asyncio.Protocol):
         """The writer is gone: as it should be, or killed by somebody."""
         if not self._ready.done():
             self._ready.set_exception(CannotStart("the writer process ended while it started"))
-        if not self._closing:
-            self._stop("the writer process is gone")
-        self._flush()
+        if not self._closing and not self.stopped:
+            self.stopped = GONE
         self._reject(len(self._sent), unknown=True)
-        if not self._gone.done():
-            self._gone.set_result(None)
+        self._flush()
+        self._reject(len(self._sent), unknown=False)
+        if not self.gone.done():
+            self.gone.set_result(None)
 
     def _answered(self, answer: Answer) -> None:
         match answer:
@@ -203,7 +211,7 @@ class WriterLink(asyncio.Protocol):
         return call
 
     def _reject(self, calls: int, *, unknown: bool) -> None:
-        reason = self.stopped or self.refused or "the writer process is gone"
+        reason = self.stopped or self.refused or GONE
         for _ in range(calls):
             call = self._next_answered()
             if not call.answer.done():
@@ -211,16 +219,26 @@ class WriterLink(asyncio.Protocol):
 
     def _stop(self, reason: str) -> None:
         if not self.stopped:
-            self.stopped = f"{reason}. Nothing is written until this node is restarted"
+            self.stopped = f"{reason}. {NO_MORE}"
 
     async def close(self) -> None:
         """Finish what was accepted, and end the writer."""
         self._closing = True
         self._flush()
-        if self._transport is not None and not self._gone.done():
+        if self._transport is not None and not self.gone.done():
             self._transport.write(encode([]))
-            await asyncio.wait([self._gone], timeout=CLOSE_S_MAX)
+            await asyncio.wait([self.gone], timeout=CLOSE_S_MAX)
         await self._end()
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it has said that it writes no more."""
+        return self.stopped.endswith(NO_MORE)
+
+    async def was_killed(self) -> bool:
+        """Once it is `gone`: whether a signal has ended the process."""
+        await self._end()
+        return self._process.returncode < 0
 
     async def _end(self) -> None:
         if self._transport is not None:
@@ -230,8 +248,7 @@ class WriterLink(asyncio.Protocol):
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
-        await self._gone
-        self.history.close()
+        await self.gone
 
 
 def _spawn(channel: socket.socket, data_dir: Path) -> subprocess.Popen[bytes]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from .history import Watch
-from .link import WriterLink
 from .opening import lock_node
 from .reader import Reader
 from .seam import (
@@ -23,6 +22,7 @@ from .seam import (
     StandsAlone,
     Superseded,
 )
+from .writers import Writers
 
 ELECTION_KEY = b"keeper"
 """Names the only election of an engine; a node that stands alone always wins it."""
@@ -33,11 +33,11 @@ _ALONE: Final = "which stands alone on its embedded engine"
 class SqliteEngine:
     """See `seam.Engine`. A writer process commits; reads have connections of their own."""
 
-    def __init__(self, node: str, lock: int, link: WriterLink, reader: Reader) -> None:
+    def __init__(self, node: str, lock: int, writers: Writers, reader: Reader) -> None:
         """Only for `open`."""
         self._node = node
         self._lock = lock
-        self._link = link
+        self._writers = writers
         self._reader = reader
         self._elections = 0
         self._guard: Guard | None = None
@@ -51,30 +51,30 @@ class SqliteEngine:
         async with AsyncExitStack() as undo:
             lock = await asyncio.to_thread(lock_node, directory)
             undo.callback(os.close, lock)
-            link = await WriterLink.start(directory)
-            undo.push_async_callback(link.close)
+            writers = await Writers.start(directory)
+            undo.push_async_callback(writers.close)
             reader = Reader(directory)
             undo.callback(reader.close)
             await reader.start()
             undo.pop_all()
-        return cls(node, lock, link, reader)
+        return cls(node, lock, writers, reader)
 
     def commit(
         self, operations: Sequence[Operation], guard: Guard | None = None
     ) -> Awaitable[list[Result]]:
         if guard is not None and guard != self._guard:
             raise Superseded("this node does not keep the leases any more")
-        return self._link.commit(operations)
+        return self._writers.commit(operations)
 
     async def load(self) -> tuple[int, AsyncIterator[Sequence[Pair]]]:
         return await self._reader.load()
 
     def watch(self, from_revision: int) -> AsyncIterator[Sequence[Change]]:
         """Ends when the engine is closed."""
-        return Watch(self._link.history, from_revision)
+        return Watch(self._writers.history, from_revision)
 
     async def confirm(self) -> int:
-        return self._link.history.revision
+        return self._writers.history.revision
 
     async def campaign(self, name: str, address: str = "") -> Guard:
         self._elections += 1
@@ -101,7 +101,7 @@ class SqliteEngine:
         return ""
 
     async def members(self) -> list[Member]:
-        return [Member(self._node, "", leader=True, healthy=self._link.stopped == "")]
+        return [Member(self._node, "", leader=True, healthy=self._writers.stopped == "")]
 
     async def add_member(self, name: str, address: str) -> None:
         raise StandsAlone(f"{name!r} cannot join {self._node!r}, {_ALONE}")
@@ -116,11 +116,11 @@ class SqliteEngine:
         return 0.0
 
     def status(self) -> EngineStatus:
-        reason = self._link.stopped or self._link.refused
+        reason = self._writers.stopped or self._writers.refused
         return EngineStatus(
             kind="sqlite",
             leader=self._node,
-            revision=self._link.history.revision,
+            revision=self._writers.history.revision,
             staleness_ms=self.staleness_ms(),
             writable=not reason,
             reason=reason,
@@ -135,5 +135,5 @@ class SqliteEngine:
         async with AsyncExitStack() as steps:
             steps.callback(os.close, self._lock)
             steps.callback(self._reader.close)
-            steps.push_async_callback(self._link.close)
+            steps.push_async_callback(self._writers.close)
             await self._reader.end_loads()

@@ -11,7 +11,7 @@ import sys
 import threading
 
 import pytest
-from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine, link
+from callboard.registry.engine import CannotStart, Put, SqliteEngine, link
 from callboard.registry.engine.opening import lock_node
 
 
@@ -126,24 +126,6 @@ async def test_a_half_made_database_is_made_anew(open_sqlite):
     (open_sqlite.data_dir / "board.new-journal").write_bytes(b"half")
     await board_with_one_pair(open_sqlite)
     await open_sqlite()
-
-
-async def test_the_loss_of_the_writer_is_told_and_nothing_is_promised_any_more(
-    open_sqlite, writer_pid
-):
-    engine = await open_sqlite()
-    await engine.commit([Put(b"a", b"1")])
-    os.kill(writer_pid(), signal.SIGSTOP)
-    under_way = asyncio.ensure_future(engine.commit([Put(b"b", b"1")]))
-    await asyncio.sleep(0)
-    os.kill(writer_pid(), signal.SIGKILL)
-    with pytest.raises(OutcomeUnknown, match="the writer process is gone"):
-        await under_way
-    with pytest.raises(Refused, match="until this node is restarted"):
-        await engine.commit([Put(b"c", b"1")])
-    assert "the writer process is gone" in engine.status().reason
-    _, pages = await engine.load()
-    assert [pair.key for page in [page async for page in pages] for pair in page] == [b"a"]
 
 
 async def test_a_closed_engine_leaves_no_process_thread_or_descriptor_behind(tmp_path, writer_pid):

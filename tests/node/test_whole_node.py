@@ -120,6 +120,22 @@ def test_a_killed_dns_worker_comes_back_with_everything(start_node):
     assert children(node, "callboard.dns.worker") not in ([], [worker])
 
 
+@pytest.mark.foreign("dig")
+def test_a_killed_writer_is_replaced_and_what_it_wrote_stays(start_node):
+    node = start_node()
+    body = {"address": "10.0.0.9", "port": 80, "ttl": 0}
+    assert call(node, "PUT", "/v1/services/web/instances/web-1", body)[0] == 201
+    [writer] = children(node, "engine.writer")
+    os.kill(writer, signal.SIGKILL)
+    path = "/v1/services/web/instances/web-2"
+    body["address"] = "10.0.0.10"
+    wait_for(lambda: call(node, "PUT", path, body)[0] in (200, 201))
+    wait_for(lambda: len(dig(node, "web.service.callboard.internal", "A")) == 2)
+    assert call(node, "GET", "/v1/status")[1]["writable"]
+    assert children(node, "engine.writer") != [writer]
+    assert node.stop() == 0
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_with_0_and_leaves_no_process(start_node, signum):
     node = start_node()

@@ -157,6 +157,13 @@ def test_changing_ttls_leave_little_behind(leases, ttls_s, left_over_max):
     assert filed(leases) == 0
 
 
+def test_a_renewal_after_a_shorter_ttl_and_a_far_deadline_is_not_filed_too_late(leases):
+    leases.grant("a", 59.9, now_s=0.0)
+    leases.set_deadline("a", 0.05, 60.0, now_s=0.0)
+    assert leases.renew("a", 0.0) == 0.05
+    assert list(leases.run_out(1.0)) == [("a", 0.05)]
+
+
 def test_dropped_leases_leave_no_more_behind_than_one_horizon_brings(leases):
     for second in range(600):
         leases.grant(second, 86_400.0, float(second))
