@@ -80,13 +80,19 @@ class Metrics:
         return durations
 
     def _registry_metrics(self) -> Iterator[Metric]:
-        registry, engine = self._registry, self._registry.engine_status()
         info = GaugeMetricFamily(
             "callboard_build_info", "1, labelled with what runs.", labels=("version", "engine")
         )
-        info.add_metric((__version__, engine.kind), 1)
+        info.add_metric((__version__, self._registry.engine_status().kind), 1)
         yield info
-        gauges = {
+        for name, (text, value) in self._gauges().items():
+            yield GaugeMetricFamily(f"callboard_{name}", text, value=value)
+        for name, (text, count) in self._counters().items():
+            yield CounterMetricFamily(f"callboard_{name}", text, value=count)
+
+    def _gauges(self) -> dict[str, tuple[str, float]]:
+        registry, engine = self._registry, self._registry.engine_status()
+        return {
             "registry_index": ("The engine's revision that this node shows.", registry.index),
             "registry_services": ("Services on the board.", registry.service_count),
             "registry_instances": ("Instances on the board.", registry.instance_count),
@@ -106,9 +112,10 @@ class Metrics:
                 engine.staleness_ms / 1000,
             ),
         }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(f"callboard_{name}", text, value=value)
-        counters = {
+
+    def _counters(self) -> dict[str, tuple[str, int]]:
+        registry = self._registry
+        return {
             "registry_leases_expired": (
                 "Leases that ran out and were taken off by this node.",
                 registry.expired_total,
@@ -126,5 +133,3 @@ class Metrics:
                 registry.renewals.beside_total,
             ),
         }
-        for name, (text, value) in counters.items():
-            yield CounterMetricFamily(f"callboard_{name}", text, value=value)

@@ -1,8 +1,8 @@
 """A DNS worker: `python -m callboard.dns.worker FEED UDP TCP HANDED PARENT` (descriptors, a pid).
 
 It answers from its own memory and is fed over a socket pair. When that closes it is gone, unless
-the node was killed and it is to outlive that (`outliving.py`). No
-packet is read before the copy is whole: until then they wait in the socket.
+the node was killed and it is to outlive that (`outliving.py`). No packet is read before the copy is
+whole: until then they wait in the socket.
 """
 
 import gc
@@ -69,16 +69,7 @@ class Worker:
                 signal.signal(signum, self._on_signal)
         else:
             child.die_with(parent)
-        self._responder = Responder(
-            [labels_of(zone) for zone in settings.zones],
-            ttl_s=settings.ttl_s,
-            server_addresses=settings.server_addresses,
-            forwards=settings.forward is not None,
-            hands_over=hand_over is not None,
-            options=_options(settings),
-            reverse_zones=[labels_of(zone) for zone in settings.reverse_zones],
-            chaos=Chaos(settings.chaos_identity, settings.chaos_version),
-        )
+        self._responder = _responder(settings, hands_over=hand_over is not None)
         self._hand_over = hand_over
         self._settings = settings
         self._freshness = Freshness(settings.max_stale_s, time.monotonic())
@@ -242,6 +233,19 @@ class Worker:
             pass
         except OSError:
             self._unsent = b""  # the node is gone: reading its feed says so, too
+
+
+def _responder(settings: WorkerSettings, *, hands_over: bool) -> Responder:
+    return Responder(
+        [labels_of(zone) for zone in settings.zones],
+        ttl_s=settings.ttl_s,
+        server_addresses=settings.server_addresses,
+        forwards=settings.forward is not None,
+        hands_over=hands_over,
+        options=_options(settings),
+        reverse_zones=[labels_of(zone) for zone in settings.reverse_zones],
+        chaos=Chaos(settings.chaos_identity, settings.chaos_version),
+    )
 
 
 def _options(settings: WorkerSettings) -> EdnsOptions:
