@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import ground
+from . import ground, watch_order
 from .cluster import Cluster, NotLive, Way
 from .disks import Disk
 from .ground import Impossible
@@ -27,6 +27,7 @@ DURING_MIN = 10
 LIVE_S_MAX = 30.0
 """Two cores run everything: an election takes a second, a start two, alone."""
 QUIET_S_MAX = 60.0
+"""Until every watcher has caught up, once all is healed."""
 
 
 class NoBite(Exception):
@@ -208,16 +209,17 @@ def _act(row: Row, scene: Scene, outcome: Outcome) -> None:
 def _evidence(scene: Scene, healed_ns: int) -> Evidence:
     """Wait until the dead have gone and every watcher has seen the last change, then look."""
     cluster, traffic = scene.cluster, scene.traffic
-    limit_s = min(QUIET_S_MAX, MORTAL_TTL_S * 4 + LEASE_BOUND_S)
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + MORTAL_TTL_S * 4 + LEASE_BOUND_S
     while time.monotonic() < deadline and _mortals_left(cluster):
         time.sleep(0.2)
     cluster.wait_live(LIVE_S_MAX)
     log = scene.oracle.read()
     shown = {name: shown_by(node) for name, node in cluster.nodes.items()}
     last = max((change.index for change in log if "/" in change.key), default=0)
-    while time.monotonic() < deadline and min(traffic.watched.values()) < last:
+    deadline = time.monotonic() + QUIET_S_MAX
+    while time.monotonic() < deadline and watch_order.behind(traffic.watched, last):
         time.sleep(0.1)
+    traffic.errors += watch_order.behind(traffic.watched, last)
     traffic.stop()
     history = traffic.history
     return Evidence(

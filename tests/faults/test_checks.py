@@ -112,6 +112,11 @@ class TestWatchOrder:
     def test_a_repeat_is_found(self, at):
         assert watch_order.broken(events(*ALL[: at + 1], *ALL[at:]), LOG) != []
 
+    def test_a_watcher_that_never_heard_the_end_is_found(self):
+        assert watch_order.behind({"one": 5, "two": 6}, 5) == []
+        (fault,) = watch_order.behind({"one": 5, "two": 3}, 5)
+        assert fault.startswith("two was told up to 3")
+
     def test_wrong_order_is_found(self):
         assert watch_order.broken(events(ALL[0], ALL[3], *ALL[1:3], ALL[4]), LOG) != []
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from .history import Change, Event
@@ -18,6 +18,16 @@ def broken(events: Iterable[Event], log: Sequence[Change]) -> list[str]:
         f"{watcher}: {fault}"
         for watcher, seen in by_watcher.items()
         for fault in _faults(seen, committed)
+    ]
+
+
+def behind(told: Mapping[str, int], last: int) -> list[str]:
+    """Watchers who have not been told of the last change, given the index that each has come to:
+    `broken` cannot know that more was to come."""
+    return [
+        f"{watcher} was told up to {index}, and the log goes on to {last}"
+        for watcher, index in told.items()
+        if index < last
     ]
 
 
