@@ -36,7 +36,9 @@ STEADY_PER_NODE: Final = 3
 """With three nodes nine leases: fewer than the mass-expiry guard looks at."""
 RENEW_S: Final = 0.5
 MORTAL_TTL_S: Final = 2
-MORTAL_EVERY_S: Final = 1.0
+MORTAL_EVERY_S: Final = 2.0
+"""Five in the window of the guard against mass expiry, which holds back more than ten: those that
+outlive a keeper run out together under the next one."""
 POPULATION: Final = "steady"
 ZONE: Final = "callboard.internal"
 
