@@ -54,7 +54,7 @@ def dns_metrics(stats: DnsStats) -> Iterator[Metric]:
 def _latencies(latencies: Latencies) -> Metric:
     family = HistogramMetricFamily(
         "callboard_dns_latency_seconds",
-        "Time a query takes in the worker (`udp`, with the others of its batch), or upstream.",
+        "Time a query takes in the worker (`udp`, `tcp`: with its batch), or upstream.",
         labels=("path",),
     )
     for path in sorted({path for path, _ in latencies}):

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final, NamedTuple
 
-from .latency import FORWARDED, UDP, Histogram, Latencies
+from .latency import FORWARDED, TCP, UDP, Histogram, Latencies
 from .wire import RCODE_NAMES, TYPE_NAMES
 
 _RCODE_BITS: Final = 5
@@ -36,6 +36,7 @@ class Counters:
         self.tcp_fast: Counter[int] = Counter()
         self.tcp_slow: Counter[int] = Counter()
         self.udp_latency = Histogram(UDP)
+        self.tcp_latency = Histogram(TCP)
         self.forward_latency = Histogram(FORWARDED)
         self.events: Counter[str] = Counter()
         """`dropped` (no reply by rule), `unsent` (the kernel did not take it),
@@ -60,7 +61,8 @@ class Counters:
         )
 
     def latencies(self) -> Latencies:
-        return self.udp_latency.latencies() + self.forward_latency.latencies()
+        histograms = (self.udp_latency, self.tcp_latency, self.forward_latency)
+        return sum((one.latencies() for one in histograms), Counter())
 
     def queries(self) -> Counter[QueryKind]:
         found: Counter[QueryKind] = Counter()

@@ -154,6 +154,7 @@ class DnsFront:
             grants=[(str(grant.network), grant.key) for grant in config.grants],
             notify=config.notify,
             keys=list(keys.values()),
+            max_stale_s=self._config.max_stale_s,
         )
         ours, theirs = self._pair = socket.socketpair(type=socket.SOCK_SEQPACKET)
         self._transfers = self._worker("transfer.process", settings, (theirs, sockets.udp[0]))

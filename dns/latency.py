@@ -14,6 +14,8 @@ SUM: Final = -1
 
 UDP: Final = "udp"
 """From reading a batch to having sent its replies: what each query in it waited for us."""
+TCP: Final = "tcp"
+"""From taking the questions of one read to having sent their replies, as far as they are taken."""
 FORWARDED: Final = "forwarded"
 """From asking upstream to the reply."""
 

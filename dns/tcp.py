@@ -177,6 +177,8 @@ class _Connection:
 
     def _answer(self) -> None:
         """Take what has come, as long as the client reads what it gets."""
+        began_ns = time.perf_counter_ns()
+        answered = 0
         waiting = True
         while len(self._out) < OUTSTANDING_BYTES_MAX:
             message = self._frames.next()
@@ -197,7 +199,11 @@ class _Connection:
                 raise BadFrame  # a response: whoever sends that is no client
             else:
                 self._out += framed(reply)
+                answered += 1
         self._flush()
+        if answered:
+            took_ns = time.perf_counter_ns() - began_ns
+            self._server.responder.counters.tcp_latency.add(took_ns, answered)
         self._settle(waiting)
 
     def _hand_over(self, message: bytes) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..errors import InvalidDnsConfig
+from ..freshness import MAX_STALE_S
 from .grants import Grant, Target
 from .keys import Key, Keys, read_key_file
 
@@ -50,6 +51,7 @@ class TransferSettings(NamedTuple):
     grants: Sequence[tuple[str, bytes | None]]
     notify: Sequence[Target]
     keys: Sequence[Key]
+    max_stale_s: float = MAX_STALE_S
 
 
 def _labels(name: bytes) -> list[bytes]:

@@ -17,6 +17,7 @@ import msgpack
 
 from .. import child
 from ..feed import FeedKind, unpacker
+from ..freshness import Freshness
 from ..loop import Loop
 from ..wire import labels_of
 from .board import BoardCopy
@@ -36,6 +37,7 @@ message to each secondary."""
 FEED_READ_BYTES: Final = 256 * 1024
 HANDED_MAX: Final = 64
 """Taken in a row; then the feed and the connections get their turn."""
+_MS: Final = 1000
 NICENESS: Final = 5
 """Whoever waits for an answer goes before whoever waits for a zone."""
 
@@ -61,6 +63,7 @@ class TransferProcess:
             grants=[Grant(ip_network(network), key) for network, key in settings.grants],
             keys=keys,
         )
+        self._freshness = Freshness(settings.max_stale_s, time.monotonic())
         self._events = self._transfers.responder.counters.events
         self._connections = Connections(self._loop, self._transfers)
         notifier = Notifier(settings.notify, self._transfers.zones, keys)
@@ -113,9 +116,16 @@ class TransferProcess:
                 self._transfers.replace(index, self._next)
                 self._next = None
                 self._begin()
+            elif kind == FeedKind.HEARTBEAT:
+                self._freshness.heard(items[0] / _MS)
+        self._judge_age()
         if self._synced and not self._settles and not self._transfers.board.is_settled:
             self._settles = True
             self._loop.call_later(0.0, self._settle)
+
+    def _judge_age(self) -> None:
+        """Of a copy that is too old nothing is handed out, as by the workers."""
+        self._transfers.responder.expired = self._freshness.is_expired(time.monotonic())
 
     def _begin(self) -> None:
         """Take what is handed over, once the copy is whole."""
@@ -171,6 +181,7 @@ class TransferProcess:
     def _report(self) -> None:
         """As a worker does (`worker.Worker._report`). The first report says: ready."""
         self._loop.call_later(REPORT_S, self._report)
+        self._judge_age()
         board = self._transfers.board
         report: dict[str, Any] = {
             "index": board.serial,

@@ -124,6 +124,8 @@ class Transfers:
         if not may_have(self._grants, asker.host, key):
             self._events["transfers_refused"] += 1
             return self._empty(request, wire.REFUSED)
+        if self.responder.expired:
+            return self._empty(request, wire.SERVFAIL)
         if query.qtype == wire.AXFR:
             return messages(request.packet_id, query, self._whole(zone))
         serial = _serial_of(request.message)

@@ -47,7 +47,8 @@ async def test_prometheus_reads_what_a_worker_counted(start_front, registry, mak
     for name in ("many.service", "many.service", "nope.service"):
         asked = dns.message.make_query(f"{name}.callboard.internal.", "A")
         await dns.asyncquery.udp(asked, host, timeout=10, port=port)
-    while front.stats().queries.total() < 3:  # noqa: ASYNC110  # another process reports it
+    await dns.asyncquery.tcp(asked, host, timeout=10, port=port)
+    while front.stats().queries.total() < 4:  # noqa: ASYNC110  # another process reports it
         await asyncio.sleep(0.05)
     samples = {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -59,6 +60,7 @@ async def test_prometheus_reads_what_a_worker_counted(start_front, registry, mak
     assert samples[f"{latency}_count", ("path", "udp")] == 3
     assert samples[f"{latency}_bucket", ("le", "+Inf"), ("path", "udp")] == 3
     assert 0 < samples[f"{latency}_sum", ("path", "udp")] < 10
+    assert samples[f"{latency}_count", ("path", "tcp")] == 1
     bounds = [samples[f"{latency}_bucket", ("le", str(le)), ("path", "udp")] for le in BOUNDS_S]
     assert bounds == sorted(bounds)
 

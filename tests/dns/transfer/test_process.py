@@ -106,6 +106,20 @@ async def test_an_incremental_transfer_follows_the_registry(web, start, make_ins
 
 
 @pytest.mark.foreign("dig", "kdig")
+async def test_a_copy_that_is_too_old_is_not_handed_out(web, start):
+    front = await start("127.0.0.1", max_stale_s=60)
+    for stale_ms, says in ((61_000.0, "SERVFAIL"), (0.0, "10.0.0.1")):
+        web.stale_ms = stale_ms
+
+        async def answers(says=says):
+            whole = await kdig(front, "callboard.internal", "AXFR")
+            newer = await kdig(front, "callboard.internal", "IXFR=1")
+            return says in whole and says in newer
+
+        await eventually(answers)
+
+
+@pytest.mark.foreign("dig", "kdig")
 async def test_signed_transfers(web, start):
     front = await start("127.0.0.1,key:transfer")
     for ask in (dig, kdig):
