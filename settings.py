@@ -285,7 +285,7 @@ SETTINGS: Final = (
         "dns-rrl-slip",
         "N",
         "2",
-        "Every so many limited responses say to come back over TCP; 0: none.",
+        "Every so many limited responses say to come back over TCP or with a cookie; 0: none.",
         _whole_number("responses", 0, DNS_RRL_SLIP_MAX),
         numeric=True,
     ),

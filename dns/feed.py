@@ -28,7 +28,8 @@ class FeedKind(IntEnum):
 
 class RateLimits(NamedTuple):
     """Response rate limiting: `off`, `log` or `on`; responses a second for each network and
-    class of answer; every how many limited ones say "come back over TCP" (0: none)."""
+    class of answer; every how many limited ones say "come back", over TCP or with the cookie in
+    it (0: none)."""
 
     mode: str = "off"
     rate: int = 200

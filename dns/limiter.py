@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from . import wire
 from .counters import Counters
+from .options import COOKIE, option_of
 from .rates import ANSWERS, DENIALS, ERRORS, PASS, SLIP, ResponseRates
 from .relay import name_end
 
@@ -24,6 +25,11 @@ CLASSES: Final = tuple(
 
 _COUNTS: Final = struct.Struct("!3H")
 _TYPE_AND_SIZE: Final = struct.Struct("!H6xH")
+_OPT_RCODE_AT: Final = 5
+"""Where the upper bits of the rcode stand in an OPT (RFC 6891 section 6.1.3)."""
+_OPT_SIZE_AT: Final = 9
+_OPT_BYTES: Final = 11
+"""An OPT without options: its owner is the root."""
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _ADDRESS_V4: Final = slice(0, 3)
 _ADDRESS_V6: Final = slice(0, 7)
@@ -111,22 +117,35 @@ class Limiter:
 
 
 def slipped(reply: bytes) -> bytes:
-    """`reply` with its question and a bare OPT at most, and TC: never larger than it was."""
+    """What takes the place of `reply`, and is never larger: its question with TC, so that who
+    asked in earnest comes back over TCP; with BADCOOKIE and our cookie for a client of cookies,
+    which comes back with that at once (RFC 7873 section 5.2.3)."""
     if reply[4:6] != b"\0\1":
         return b""  # nothing that could be asked again
     end = name_end(reply, wire.HEADER_BYTES) + 4
-    flags = int.from_bytes(reply[2:4], "big") & ~0xF | wire.FLAG_TC
-    opt = _bare_opt(reply, end)
+    flags = int.from_bytes(reply[2:4], "big") & ~0xF
+    opt = _opt(reply, end)
+    cookie = option_of(opt[_OPT_BYTES:], COOKIE)
+    if cookie:
+        flags = flags & ~wire.FLAG_AA | wire.BADCOOKIE & 0xF
+        extended = bytes((wire.BADCOOKIE >> 4,))
+        size = len(cookie).to_bytes(2, "big")
+        opt = b"".join(
+            (opt[:_OPT_RCODE_AT], extended, opt[_OPT_RCODE_AT + 1 : _OPT_SIZE_AT], size, cookie)
+        )
+    else:
+        flags |= wire.FLAG_TC
+        opt = opt[:_OPT_SIZE_AT] + bytes(2) if opt else b""
     counts = b"\0\1\0\0\0\0" + len(opt[:1]).to_bytes(2, "big")
     return b"".join((reply[:2], flags.to_bytes(2, "big"), counts, reply[12:end], opt))
 
 
-def _bare_opt(reply: bytes, offset: int) -> bytes:
-    """The OPT among the records from `offset` on, without its options; empty if there is none."""
+def _opt(reply: bytes, offset: int) -> bytes:
+    """The OPT among the records from `offset` on; empty if there is none."""
     for _ in range(sum(_COUNTS.unpack_from(reply, 6))):
         start, offset = offset, name_end(reply, offset)
         rtype, size = _TYPE_AND_SIZE.unpack_from(reply, offset)
-        if rtype == wire.OPT:
-            return reply[start : offset + 8] + bytes(2)
         offset += _TYPE_AND_SIZE.size + size
+        if rtype == wire.OPT:
+            return reply[start:offset]
     return b""

@@ -52,6 +52,11 @@ class EdnsOptions:
         return OptionsReply(b"".join(parts.values()), vouched, bool(cookie))
 
 
+def option_of(options: bytes, wanted: int) -> bytes:
+    """The first option of the code `wanted`, with its head; empty if there is none."""
+    return next((_packed(code, value) for code, value in _read(options) if code == wanted), b"")
+
+
 def _packed(code: int, value: bytes) -> bytes:
     return _OPTION.pack(code, len(value)) + value
 

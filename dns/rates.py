@@ -20,7 +20,8 @@ BURST_S: Final = 1.0
 PASS: Final = 0
 DROP: Final = 1
 SLIP: Final = 2
-"""An empty reply with TC: who asked in earnest comes back over TCP, which cannot be forged."""
+"""An empty reply with TC or BADCOOKIE: who asked in earnest comes back over TCP, or with the
+cookie, and neither can be forged."""
 
 ANSWERS: Final = b"a"
 DENIALS: Final = b"n"

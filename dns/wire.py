@@ -32,6 +32,7 @@ NOTIMP: Final = 4
 REFUSED: Final = 5
 NOTAUTH: Final = 9
 BADVERS: Final = 16
+BADCOOKIE: Final = 23
 
 RCODE_NAMES: Final = {
     NOERROR: "NOERROR",
