@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .cluster_list import parse_node_name
+
 CA_DAYS: Final = 3650
 """Ten years: replacing a CA means visiting every node."""
 NODE_DAYS: Final = 825
@@ -23,7 +25,6 @@ BACKDATED: Final = timedelta(hours=1)
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 """Every node certificate holds for these, so that a client beside the node can check it, too."""
 
-_NODE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -42,8 +43,7 @@ class NodeNames:
 def parse_node(text: str) -> NodeNames:
     """`NAME` or `NAME=HOST,...`. Raises `ValueError` that says what to write."""
     name, _, hosts = text.partition("=")
-    if _NODE.fullmatch(name) is None:
-        raise ValueError(f"{name!r} cannot name a node: write up to 63 letters, digits and '-'")
+    parse_node_name(name)
     listed = tuple(host.strip().strip("[]") for host in hosts.split(",") if host.strip())
     for host in listed:
         if ":" in host and not _is_ip(host):
