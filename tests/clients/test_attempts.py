@@ -76,6 +76,15 @@ def test_retry_after_is_waited_for_and_then_all_are_asked_again():
     assert {attempts.next(2).server, attempts.next(2).server} == {A, B}
 
 
+def test_a_server_that_asks_for_no_patience_is_not_called_without_a_pause():
+    attempts = call(A, timeout_s=60)
+    waits = []
+    for _ in range(3):
+        attempts.refused(attempts.next(0).server, unavailable(retry_after_s=0.0), 0)
+        waits.append(attempts.next(0).seconds)
+    assert waits == [1, 2, 4]
+
+
 def test_without_retry_after_the_backoff_decides():
     attempts = call(A)
     attempts.refused(attempts.next(0).server, unavailable(), 0)
