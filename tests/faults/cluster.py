@@ -240,7 +240,9 @@ class Cluster:
         self.wait_live(START_S_MAX)
 
     def restart(self, name: str) -> None:
-        self.nodes[name].start(self.first)
+        """Start it unless it runs."""
+        if not self.nodes[name].is_running:
+            self.nodes[name].start(self.first)
 
     def add(self, name: str) -> Node:
         self.ground.add(name)
