@@ -155,6 +155,11 @@ class DnsFront:
             notify=config.notify,
             keys=list(keys.values()),
             max_stale_s=self._config.max_stale_s,
+            reverse_zones=self._config.reverse_zones,
+            cookie_secrets=self._secrets,
+            nsid=self._config.identity.nsid,
+            chaos_identity=self._config.identity.chaos_identity,
+            chaos_version=self._config.identity.chaos_version,
         )
         ours, theirs = self._pair = socket.socketpair(type=socket.SOCK_SEQPACKET)
         self._transfers = self._worker("transfer.process", settings, (theirs, sockets.udp[0]))

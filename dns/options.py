@@ -1,7 +1,7 @@
 """EDNS options: what of a client's is answered, and with what."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from .cookies import ServerCookies, is_well_formed
@@ -31,6 +31,13 @@ class EdnsOptions:
         self._cookies = cookies
         self._nsid = _packed(NSID, nsid) if nsid else b""
         self._keepalive = _packed(TCP_KEEPALIVE, int(idle_s * 10).to_bytes(2, "big"))
+
+    @classmethod
+    def configured(
+        cls, secrets: Sequence[bytes], clock: Callable[[], float], nsid: bytes, idle_s: float
+    ) -> "EdnsOptions":
+        """Without secrets cookies are ignored."""
+        return cls(ServerCookies(secrets, clock) if secrets else None, nsid, idle_s)
 
     def reply(self, options: bytes, address: bytes, *, tcp: bool) -> OptionsReply | None:
         """For the options of a query from a packed address; None means FORMERR."""

@@ -53,14 +53,11 @@ class ReverseIndex:
         return next(self._owners.irange(asked.low, asked.high), None) is not None
 
     def names(self, address: bytes) -> Iterator[Labels]:
-        """`ID.SERVICE.instance[.NAMESPACE.ns]` of those at the address, up to `NAMES_MAX`."""
+        """Of those at the address, up to `NAMES_MAX`."""
         owners = self._owners.get(address, ())
         for owner in islice((owners,) if isinstance(owners, bytes) else owners, NAMES_MAX):
             start = owner[0] + 1
-            key = owner[start:]
-            names = (owner[1:start], key.partition(b".")[0], b"instance")
-            namespace = namespace_of(key)
-            yield names if namespace == DEFAULT else (*names, namespace, b"ns")
+            yield name_of(owner[1:start], owner[start:])
 
     def _add(self, address: bytes, owner: bytes) -> None:
         owners = self._owners.get(address)
@@ -79,6 +76,21 @@ class ReverseIndex:
         del owners[owner]
         if len(owners) == 1:
             self._owners[address] = next(iter(owners))
+
+
+def name_of(instance_id: bytes, key: bytes) -> Labels:
+    """`ID.SERVICE.instance[.NAMESPACE.ns]` of an instance of the service with this key."""
+    names = (instance_id, key.partition(b".")[0], b"instance")
+    namespace = namespace_of(key)
+    return names if namespace == DEFAULT else (*names, namespace, b"ns")
+
+
+def reverse_labels(packed: bytes) -> Labels:
+    """The name of an address, `1.0.0.10.in-addr.arpa` or nibbles below `ip6.arpa`."""
+    if len(packed) == 4:
+        return (*(b"%d" % octet for octet in reversed(packed)), *_IN_ADDR)
+    nibbles = (b"%x" % nibble for octet in reversed(packed) for nibble in (octet & 15, octet >> 4))
+    return (*nibbles, *_IP6)
 
 
 def range_of(labels: Labels) -> Range | None:

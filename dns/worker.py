@@ -18,7 +18,6 @@ import msgpack
 
 from . import child, mmsg
 from .chaos import Chaos
-from .cookies import ServerCookies
 from .counters import Counters
 from .feed import RateLimits, WorkerSettings, unpacker
 from .forwarder import Forwarder
@@ -242,16 +241,12 @@ def _responder(settings: WorkerSettings, *, hands_over: bool) -> Responder:
         server_addresses=settings.server_addresses,
         forwards=settings.forward is not None,
         hands_over=hands_over,
-        options=_options(settings),
+        options=EdnsOptions.configured(
+            settings.cookie_secrets, time.time, settings.nsid, IDLE_S_MAX
+        ),
         reverse_zones=[labels_of(zone) for zone in settings.reverse_zones],
         chaos=Chaos(settings.chaos_identity, settings.chaos_version),
     )
-
-
-def _options(settings: WorkerSettings) -> EdnsOptions:
-    secrets = settings.cookie_secrets
-    cookies = ServerCookies(secrets, time.time) if secrets else None
-    return EdnsOptions(cookies, settings.nsid, IDLE_S_MAX)
 
 
 def _limiter(limits: RateLimits, counters: Counters) -> Limiter | None:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from ..names import namespace_of
 from ..record import prefix_of
+from ..reverse import ReverseIndex
 from ..store import Held, Store
 from .zone import addresses_of
 
@@ -52,6 +53,8 @@ class FlatStore(Store):
     """A store whose services are replaced whole, and never a `Crowd`."""
 
     def put(self, key: bytes, records: Records) -> None:
+        if self.reverse is not None:
+            self._index(self.reverse, key, records)
         before = len(self.records(key))
         self.instances += len(records) - before
         if bool(before) != bool(records):
@@ -64,6 +67,12 @@ class FlatStore(Store):
             self._services.pop(key, None)
         else:
             self._services[key] = records[0] if len(records) == 1 else records
+
+    def _index(self, reverse: ReverseIndex, key: bytes, records: Records) -> None:
+        before = {prefix_of(one): one for one in self.records(key)}
+        after = {prefix_of(one): one for one in records}
+        for prefix in before | after:
+            reverse.put(key, prefix, before.get(prefix), after.get(prefix))
 
     def records(self, key: bytes) -> Records:
         return records_of_held(self._services.get(key, ()))
@@ -78,9 +87,10 @@ class FlatStore(Store):
 class BoardCopy:
     """`note` changes, `settle` them into a step; then `moment` and `since` speak of `serial`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_reverse: bool = False) -> None:
+        """`has_reverse`: addresses can be looked up in `store`, too."""
         self.serial = 0
-        self.store = FlatStore()
+        self.store = FlatStore(ReverseIndex() if has_reverse else None)
         self._addresses: Counter[bytes] = Counter()
         self._pending: dict[bytes, dict[bytes, bytes]] = {}
         self._pending_index = 0

@@ -52,6 +52,11 @@ class TransferSettings(NamedTuple):
     notify: Sequence[Target]
     keys: Sequence[Key]
     max_stale_s: float = MAX_STALE_S
+    reverse_zones: Sequence[str] = ()
+    cookie_secrets: Sequence[bytes] = ()
+    nsid: bytes = b""
+    chaos_identity: bytes = b""
+    chaos_version: bytes = b""
 
 
 def _labels(name: bytes) -> list[bytes]:

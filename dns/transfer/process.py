@@ -16,13 +16,15 @@ from typing import Any, Final
 import msgpack
 
 from .. import child
+from ..chaos import Chaos
 from ..feed import FeedKind, unpacker
 from ..freshness import Freshness
 from ..loop import Loop
+from ..options import EdnsOptions
 from ..wire import labels_of
 from .board import BoardCopy
 from .config import TransferSettings
-from .connections import Connections
+from .connections import IDLE_S_MAX, Connections
 from .grants import Grant, Target
 from .handover import Handed, receive
 from .keys import Key
@@ -62,6 +64,11 @@ class TransferProcess:
             server_addresses=settings.server_addresses,
             grants=[Grant(ip_network(network), key) for network, key in settings.grants],
             keys=keys,
+            reverse_zones=[labels_of(zone) for zone in settings.reverse_zones],
+            options=EdnsOptions.configured(
+                settings.cookie_secrets, time.time, settings.nsid, IDLE_S_MAX
+            ),
+            chaos=Chaos(settings.chaos_identity, settings.chaos_version),
         )
         self._freshness = Freshness(settings.max_stale_s, time.monotonic())
         self._events = self._transfers.responder.counters.events
@@ -107,7 +114,7 @@ class TransferProcess:
         self._stream.feed(data)
         for kind, index, items in self._stream:
             if kind == FeedKind.BEGIN:
-                self._next = BoardCopy()
+                self._next = self._transfers.new_board()
             elif kind == FeedKind.CHANGES:
                 pairs = iter(items)
                 board = self._next or self._transfers.board

@@ -5,7 +5,10 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from .. import wire
+from ..chaos import Chaos
+from ..limiter import packed_address
 from ..names import Labels
+from ..options import EdnsOptions
 from ..query import Query, Rejected, parse_query
 from ..reply import bare_reply, empty_reply
 from ..responder import Responder
@@ -15,7 +18,7 @@ from .keys import Keys
 from .sections import Malformed, records_of
 from .stream import axfr, ixfr, messages, single_soa
 from .tsig import Refused, Signer, verify
-from .zone import ZoneRecord, ZoneRecords
+from .zone import ReverseZoneRecords, ZoneRecord, ZoneRecords
 
 SIGNATURE_BYTES: Final = 160
 """Room for our signature in a UDP reply: the longest MAC and names of usual length."""
@@ -52,16 +55,36 @@ class Transfers:
         server_addresses: Sequence[bytes],
         grants: Sequence[Grant] = (),
         keys: Keys | None = None,
+        reverse_zones: Sequence[Labels] = (),
+        options: EdnsOptions | None = None,
+        chaos: Chaos | None = None,
     ) -> None:
-        self.board = BoardCopy()
-        self.responder = Responder(zones, ttl_s=ttl_s, server_addresses=server_addresses)
+        self._has_reverse = bool(reverse_zones)
+        self.board = self.new_board()
+        self.responder = Responder(
+            zones,
+            ttl_s=ttl_s,
+            server_addresses=server_addresses,
+            reverse_zones=reverse_zones,
+            options=options,
+            chaos=chaos,
+        )
+        self._options = options or EdnsOptions()
         self.zones = {zone: ZoneRecords(zone, zones, ttl_s, server_addresses) for zone in zones}
+        for zone in reverse_zones:
+            self.zones[zone] = ReverseZoneRecords(
+                zone, reverse_zones, zones[0], ttl_s, server_addresses
+            )
         self._events = self.responder.counters.events
         self._grants = grants
         self._keys = keys or {}
         self._moment: Moment | None = None
         self.versions = 0
         """How often anything that can be seen in a zone has changed."""
+
+    def new_board(self) -> BoardCopy:
+        """An empty one to note into, for `replace`."""
+        return BoardCopy(has_reverse=self._has_reverse)
 
     @property
     def serial(self) -> int:
@@ -104,6 +127,13 @@ class Transfers:
         parsed = parse_query(message)
         if not isinstance(parsed, Query):
             return _bare(data[:2], parsed)
+        if parsed.edns is not None and parsed.edns.options and not parsed.edns.version:
+            ours = self._options.reply(
+                parsed.edns.options, packed_address(asker.host), tcp=asker.tcp
+            )
+            if ours is None:
+                return iter((empty_reply(data[:2], parsed, wire.FORMERR),))
+            parsed = parsed._replace(edns=parsed.edns._replace(reply_options=ours.data))
         request = _Request(data[:2], parsed, message, signer, asker)
         if signer is None:
             return self._replies(request)
@@ -113,7 +143,8 @@ class Transfers:
         query, asker = request.query, request.asker
         is_transfer = query.qtype in (wire.AXFR, wire.IXFR) and query.qclass == wire.CLASS_IN
         if not is_transfer or (query.edns and query.edns.version):
-            reply = self.responder.respond(request.message, tcp=asker.tcp)
+            client = packed_address(asker.host)
+            reply = self.responder.respond(request.message, tcp=asker.tcp, client=client)
             return iter([reply] if isinstance(reply, bytes) else [])
         zone = self.zones.get(query.labels)
         if not asker.tcp and query.qtype == wire.AXFR:

@@ -17,7 +17,8 @@ from ..answers import (
 )
 from ..instances import READ_MAX, Found, InstanceRecords, named_port
 from ..names import DEFAULT, Labels, NamedPort, Zones, namespace_of
-from ..record import HOST, IPV4, IPV6, Record, is_handed_out, unpack_record
+from ..record import HOST, IPV4, IPV6, Record, address_of, is_handed_out, unpack_record
+from ..reverse import name_of, reverse_labels
 
 ZoneRecord = tuple[Labels, bytes]
 
@@ -34,6 +35,8 @@ class ZoneRecords:
         self, zone: Labels, zones: Sequence[Labels], ttl_s: int, server_addresses: Sequence[bytes]
     ) -> None:
         self.zone = zone
+        self._home = zone
+        """Where its name server has its name."""
         self._ttl_s = ttl_s
         self._server_addresses = tuple(dict.fromkeys(server_addresses))
         self._instances = InstanceRecords(ttl_s)
@@ -46,7 +49,7 @@ class ZoneRecords:
         times = (serial & 0xFFFFFFFF, SOA_REFRESH_S, SOA_RETRY_S, SOA_EXPIRE_S, NEGATIVE_TTL_S)
         owner = wire.QNAME_POINTER
         record = codec.soa_record(
-            owner, self.zone, self.zone, wire.HEADER_BYTES, self._ttl_s, times
+            owner, self._home, self.zone, wire.HEADER_BYTES, self._ttl_s, times
         )
         return (), record[_OWNER_BYTES:]
 
@@ -138,6 +141,43 @@ class ZoneRecords:
         if sum(map(len, owner)) + len(owner) > self._below_bytes_max:
             return False
         return self._inner is None or self._inner.cut(owner) is None
+
+
+class ReverseZoneRecords(ZoneRecords):
+    """Those of a zone of addresses: PTR records that lead to names in `home`.
+
+    An address has all of its names here, where an answer of ours stops at `reverse.NAMES_MAX`.
+    """
+
+    def __init__(
+        self,
+        zone: Labels,
+        zones: Sequence[Labels],
+        home: Labels,
+        ttl_s: int,
+        server_addresses: Sequence[bytes],
+    ) -> None:
+        super().__init__(zone, zones, ttl_s, server_addresses)
+        self._home = home
+
+    def apex(self) -> Iterator[ZoneRecord]:
+        record = codec.ns_record(self._home, self.zone, wire.HEADER_BYTES, self._ttl_s)
+        yield (), record[_OWNER_BYTES:]
+
+    def address(self, packed: bytes) -> Iterator[ZoneRecord]:
+        return iter(())
+
+    def service(self, key: bytes, held: Collection[bytes]) -> Iterator[ZoneRecord]:
+        for one in held:
+            packed = address_of(one)
+            if packed is None:
+                continue
+            labels = reverse_labels(packed)
+            below = len(labels) - len(self.zone)
+            if below > 0 and labels[below:] == self.zone and self._fits(labels[:below]):
+                target = (*name_of(one[1 : one[0] + 1], key), *self._home)
+                record = codec.ptr_record(target, self._ttl_s)
+                yield labels[:below], record[_OWNER_BYTES:]
 
 
 def _types_of(records: Collection[Record]) -> list[int]:

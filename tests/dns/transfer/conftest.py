@@ -6,7 +6,6 @@ import dns.rdatatype
 import dns.zone
 import pytest
 from callboard.dns.projection import id_prefix, key_of, pack_record
-from callboard.dns.transfer.board import BoardCopy
 from callboard.dns.transfer.grants import parse_grant
 from callboard.dns.transfer.transfers import Asker, Transfers
 from callboard.dns.wire import labels_of
@@ -18,16 +17,18 @@ ANYBODY = ("0.0.0.0/0", "::/0")
 class TransferBoard:
     """Changes go to the copy that transfers are made from; `pull` is a secondary's request."""
 
-    def __init__(self, zones=(ZONE,), grants=ANYBODY, keys=None):
+    def __init__(self, zones=(ZONE,), grants=ANYBODY, keys=None, reverse_zones=(), options=None):
         self.transfers = Transfers(
             [labels_of(zone) for zone in zones],
             ttl_s=5,
             server_addresses=[b"\xc0\0\2\x35"],
             grants=[parse_grant(text) for text in grants],
             keys=keys,
+            reverse_zones=[labels_of(zone) for zone in reverse_zones],
+            options=options,
         )
         self.index = 1
-        self.transfers.replace(self.index, BoardCopy())
+        self.transfers.replace(self.index, self.transfers.new_board())
 
     def put(self, *instances):
         self.index += 1

@@ -18,6 +18,7 @@ import pytest
 import dns.query
 
 ZONE = "callboard.internal"
+REVERSE_ZONE = "10.in-addr.arpa"
 SECRET = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 PATIENCE_S = 30
 CHANGES = 1000
@@ -54,6 +55,11 @@ zone:
   zonefile: zone
   allow-notify: 127.0.0.1 transfer
   request-xfr: 127.0.0.1@{primary} transfer
+zone:
+  name: {reverse_zone}
+  zonefile: reverse
+  allow-notify: 127.0.0.1 transfer
+  request-xfr: 127.0.0.1@{primary} transfer
 """
 
 KNOT = """
@@ -86,6 +92,10 @@ zone:
     storage: {dir}
     master: primary
     acl: told
+  - domain: {reverse_zone}
+    storage: {dir}
+    master: primary
+    acl: told
 """
 
 
@@ -106,8 +116,9 @@ def running(command, **options):
 def configured(directory, template, port, primary):
     (directory / "db").mkdir(parents=True)
     config = directory / "conf"
+    places = {"dir": directory, "port": port, "primary": primary}
     config.write_text(
-        template.format(dir=directory, port=port, primary=primary, secret=SECRET, zone=ZONE)
+        template.format(**places, secret=SECRET, zone=ZONE, reverse_zone=REVERSE_ZONE)
     )
     return str(config)
 
@@ -120,6 +131,7 @@ def node_command(tmp_path, secondaries):
         *(sys.executable, "-m", "callboard", "serve", "--data-dir", str(tmp_path / "data")),
         *("--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--name", "node-a"),
         *("--dns-transfer", "127.0.0.1,key:transfer", "--dns-tsig-key", str(keys)),
+        *("--reverse-zone", "10.0.0.0/8"),
     ]
     for port in secondaries:
         command += ["--dns-notify", f"127.0.0.1:{port},key:transfer"]
@@ -199,15 +211,15 @@ def every_name():
         yield f"{address.hex()}.addr."
 
 
-def ask(port, name, rdtype):
-    query = dns.message.make_query(f"{name}{ZONE}.", rdtype)
+def ask(port, name, rdtype, zone=ZONE):
+    query = dns.message.make_query(f"{name}{zone}.", rdtype)
     reply, _ = dns.query.udp_with_fallback(query, "127.0.0.1", timeout=PATIENCE_S, port=port)
     return reply
 
 
-def answer(port, name, rdtype):
+def answer(port, name, rdtype, zone=ZONE):
     """The records at the very name, whatever an alias there leads to."""
-    reply = ask(port, name, rdtype)
+    reply = ask(port, name, rdtype, zone)
     return {
         (dns.rdatatype.to_text(rrset.rdtype), str(rdata).lower(), rrset.ttl)
         for rrset in reply.answer
@@ -216,16 +228,18 @@ def answer(port, name, rdtype):
     }
 
 
-def serial(port):
-    for _, data, _ in answer(port, "", "SOA"):
-        return int(data.split()[2])
-    return None
+def serials(port):
+    """Of both zones; None for one that is not there yet."""
+    return [
+        next((data.split()[2] for _, data, _ in answer(port, "", "SOA", zone)), None)
+        for zone in (ZONE, REVERSE_ZONE)
+    ]
 
 
 def caught_up(primary, secondaries):
     deadline = time.monotonic() + PATIENCE_S
-    while any(serial(port) != serial(primary) for port in secondaries):
-        assert time.monotonic() < deadline, [serial(port) for port in (primary, *secondaries)]
+    while any(serials(port) != serials(primary) for port in secondaries):
+        assert time.monotonic() < deadline, [serials(port) for port in (primary, *secondaries)]
         time.sleep(0.05)
 
 
@@ -244,6 +258,11 @@ def compared(primary, secondaries):
             for port in secondaries:
                 assert answer(port, name, rdtype) == ours, (name, rdtype, port)
             count += bool(ours)
+    for octet in range(256):
+        ours = answer(primary, f"{octet}.0.0.", "PTR", REVERSE_ZONE)
+        for port in secondaries:
+            assert answer(port, f"{octet}.0.0.", "PTR", REVERSE_ZONE) == ours
+        count += bool(ours)
     return count
 
 
