@@ -1,11 +1,13 @@
 """A board in memory behind the responder, a registry small enough to watch, real DNS fronts."""
 
 import socket
+import struct
 import subprocess
 from contextlib import contextmanager
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import pytest
 from callboard.dns import DnsConfig, DnsFront
@@ -175,6 +177,100 @@ async def start_front(registry):
     yield start
     for front in fronts:
         await front.close()
+
+
+def _question(name="", qtype=1, qclass=1, *, flags=0, counts=(1, 0, 0, 0), rest=b""):
+    """A query for a name below the zone, or for one that is in bytes already."""
+    if isinstance(name, str):
+        labels = [*filter(None, name.split(".")), *ZONE.split(".")]
+        name = b"".join(bytes((len(one),)) + one.encode() for one in labels) + b"\0"
+    header = struct.pack("!6H", 4711, flags, *counts)
+    return header + name + struct.pack("!HH", qtype, qclass) + rest
+
+
+@pytest.fixture(scope="session")
+def question():
+    return _question
+
+
+@pytest.fixture
+def wire_rows(registry):
+    """`wire_rows(front)` sends packets to it and tells of each reply in a line, which leaves
+    nothing of it out: `NOERROR AA | answer | authority | additional | OPT ...`."""
+
+    def start(front):
+        def told(packets, *, tcp=False):
+            exchange = _exchange_tcp if tcp else _exchange_udp
+            replies = (exchange(front.address, packet) for packet in packets)
+            return [
+                _line(packet, reply, registry.index)
+                for packet, reply in zip(packets, replies, strict=True)
+            ]
+
+        return told
+
+    return start
+
+
+def _exchange_udp(address, packet):
+    """One worker replies in order: what comes after the next reply, is none of this one's."""
+    sentinel = b"\xff\xff" + _question()[2:]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(20)
+        udp.connect(address)
+        udp.send(packet)
+        udp.send(sentinel)
+        reply = udp.recv(65_535)
+        if reply[:2] == sentinel[:2]:
+            return None
+        assert udp.recv(65_535)[:2] == sentinel[:2], "one reply to one query"
+        return reply
+
+
+def _exchange_tcp(address, packet):
+    with socket.create_connection(address, 20) as tcp:
+        tcp.sendall(struct.pack("!H", len(packet)) + packet)
+        tcp.shutdown(socket.SHUT_WR)
+        stream = b"".join(iter(lambda: tcp.recv(65_535), b""))
+    assert not stream or len(stream) == 2 + int.from_bytes(stream[:2], "big")
+    return stream[2:] or None
+
+
+def _line(packet, reply, serial):
+    if reply is None:
+        return "silence"
+    packet_id, flags, *counts = struct.unpack_from("!6H", reply)
+    assert packet_id == 4711
+    opcode = flags >> 11 & 0xF
+    assert flags & 0x8040 == 0x8000, "QR, and never Z"
+    if counts[0] == 0:
+        assert flags & 0x7F0 == 0
+        assert (counts, len(reply)) == ([0, 0, 0, 0], 12)
+        rcode = dns.rcode.to_text(flags & 0xF)
+        return " ".join(filter(None, (rcode, opcode and str(opcode), "without a question")))
+    read = dns.message.from_wire(reply, one_rr_per_rrset=True)
+    end = 12 + len(read.question[0].name.to_wire()) + 4
+    assert (opcode, reply[12:end]) == (0, packet[12:end]), "the question is echoed as it was"
+    sizes = [len(read.answer), len(read.authority), len(read.additional) + (read.edns >= 0)]
+    assert counts == [1, *sizes], "the counts say what there is"
+    names = [name for name in ("AA", "TC", "RD", "RA", "AD", "CD")
+             if flags & dns.flags.from_text(name)]  # fmt: skip
+    parts = [" ".join((dns.rcode.to_text(read.rcode()), *names))]
+    parts += [
+        ", ".join(_record(one, serial) for one in section) or "-"
+        for section in (read.answer, read.authority, read.additional)
+    ]
+    if read.edns >= 0:
+        options = [f"{int(one.otype)}:{one.to_wire().hex()}" for one in read.options]
+        parts.append(" ".join((f"OPT {read.ednsflags & 0xFFFFFF:#x} {read.payload}", *options)))
+    return " | ".join(parts)
+
+
+def _record(rrset, serial):
+    """`name TTL type data`, short for a SOA that is as it should be."""
+    origin = dns.name.from_text(ZONE)
+    text = rrset.to_text(origin=origin, relativize=True).replace(" IN ", " ", 1)
+    return text.removesuffix(f" ns hostmaster {serial} 3600 600 86400 5")
 
 
 @contextmanager
