@@ -53,6 +53,7 @@ class Node:
         if self.way == "etcd":
             self.start_etcd(first)
             engine = ["--etcd", f"http://{self.address}:{CLIENT}"]
+            engine += ["--calls", f"{self.address}:{PEER}", "--insecure-peers"]
         else:
             peers = ",".join(f"{name}={self.ground.address(name)}:{PEER}" for name in first)
             engine = ["--cluster", peers, "--peer", f"{self.address}:{PEER}", "--insecure-peers"]

@@ -1,6 +1,7 @@
 """Faults of processes: killed, stopped, restarted, handed over, replaced."""
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -208,6 +209,25 @@ def change_members(scene: Scene) -> None:
     scene.saw("members without it", len(_members(at)))
 
 
+def replace_member(scene: Scene) -> None:
+    """The leader's machine is given up while it still serves, and comes back with empty disks."""
+    cluster, name = scene.cluster, scene.cluster.leader()
+    if cluster.way == "etcd":
+        raise Impossible("the members of an etcd that exists already are its operator's")
+    at, node = cluster.nodes[scene.others(name)[0]], cluster.nodes[name]
+    _agreed(*at.ask("DELETE", f"/v1/cluster/members/{name}", timeout_s=20))
+    assert node.process is not None
+    code = node.process.wait(LIVE_S_MAX)
+    assert code == EXIT_REMOVED, f"the removed node ended with {code}"
+    scene.another_leads(than=name)
+    shutil.rmtree(node.data_dir)
+    back = {"name": name, "address": f"{node.address}:{PEER}"}
+    _agreed(*at.ask("POST", "/v1/cluster/members", back, timeout_s=20))
+    cluster.restart(name)
+    cluster.wait_live(LIVE_S_MAX)
+    scene.saw("members with it again", len(_members(at)))
+
+
 def _members(node: Node) -> list[str]:
     status, said = node.ask("GET", "/v1/cluster/members")
     return [member["name"] for member in said["members"]] if status == 200 else []
@@ -249,5 +269,6 @@ ROWS = [
     Row("rolling-restart", rolling_restart, clean_calls=True),
     Row("hand-over", hand_over),
     Row("change-members", change_members),
+    Row("replace-member", replace_member),
     Row("compaction-under-a-pause", compaction_under_a_pause),
 ]
