@@ -74,8 +74,8 @@ class Attempts:
     def _next_round(self, now: float, left_s: float) -> Wait:
         if self._refusal is None or not self._repeatable:
             raise self._end() from self._cause
-        # A server that asks for no patience at all is not to be called without a pause.
-        wait_s = max(self._backoff.next_s(), self._refusal.retry_after_s or 0.0)
+        # Who asks for no patience at all (0) is not called without a pause, either.
+        wait_s = self._refusal.retry_after_s or self._backoff.next_s()
         if wait_s >= left_s:
             raise self._end() from self._cause
         self._refusal = None
