@@ -58,12 +58,13 @@ class Passed(NamedTuple):
 class Plan:
     """`add` each operation, commit `operations`, read `results`.
 
-    `passed` is empty on the node that keeps the leases.
+    `passed` is empty on the node that keeps the leases, and without what is written as well: by
+    the time the keeper heard of that renewal, the registration would be another one, or none.
     """
 
     def __init__(self, board: Board, now_s: float) -> None:
         self.operations: list[Operation] = []
-        self.passed: list[Passed] = []
+        self._passed: dict[bytes, list[Passed]] = {}
         self._board = board
         self._now_s = now_s
         self._outcomes: list[Written | BatchResult] = []
@@ -71,6 +72,10 @@ class Plan:
         self._status_puts: dict[InstanceName, tuple[int, int | None]] = {}
         """Position and condition of the put, for what a status was last written onto."""
         self._spellings: dict[Sequence[str], str] = {}
+
+    @property
+    def passed(self) -> list[Passed]:
+        return [passed for of_key in self._passed.values() for passed in of_key]
 
     def add(self, operation: BatchOperation) -> None:
         match operation:
@@ -112,7 +117,7 @@ class Plan:
         if entry and unchanged and name not in self._planned and key not in self._board.expiring:
             self._board.leases.renew(key, self._now_s)
             if not self._board.keeps_leases:
-                self.passed.append(Passed(len(self._outcomes), key, operation))
+                self._pass(key, operation)
             expires_in_s = None if instance.ttl == TTL_NEVER else instance.ttl
             listed = Listed(entry.instance, entry.create_index, entry.modify_index, expires_in_s)
             return Registered(listed, created=False)
@@ -137,8 +142,11 @@ class Plan:
             return _renewal(instance)
         ttl_s = self._board.renew(name, self._now_s)
         if ttl_s is not None and not self._board.keeps_leases:
-            self.passed.append(Passed(len(self._outcomes), instance_key(name), operation))
+            self._pass(instance_key(name), operation)
         return None if ttl_s is None else _renewal(instance)
+
+    def _pass(self, key: bytes, operation: Register | Heartbeat) -> None:
+        self._passed.setdefault(key, []).append(Passed(len(self._outcomes), key, operation))
 
     def _put_status(self, operation: Heartbeat, name: InstanceName, instance: Instance) -> Written:
         key, value = instance_key(name), encode_instance(instance)
@@ -184,6 +192,7 @@ class Plan:
         instance: Instance | None,
     ) -> Written:
         self.operations.append(write)
+        self._passed.pop(write.key, None)
         self._planned[name] = instance
         self._status_puts.pop(name, None)
         return Written(len(self.operations) - 1, operation, instance)

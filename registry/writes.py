@@ -65,15 +65,15 @@ class Writes:
     async def _settle(self, plan: Plan) -> list[BatchResult | Lost]:
         """Commit, and tell the keeper what this node has renewed without writing."""
         results = plan.results(await self.commit(plan.operations))
-        if plan.passed:
+        if renewed := plan.passed:
             try:
-                unknown = await self._renewals.pass_on([passed.key for passed in plan.passed])
+                unknown = await self._renewals.pass_on([passed.key for passed in renewed])
             except Unavailable as error:
-                for passed in plan.passed:
+                for passed in renewed:
                     results[passed.position] = error
             else:
                 for at in unknown:
-                    passed = plan.passed[at]
+                    passed = renewed[at]
                     results[passed.position] = await _or_refusal(self._again(passed.operation))
         return results
 

@@ -232,3 +232,17 @@ def test_a_status_after_a_registration_of_the_same_batch_is_written_onto_that(bo
         (2, Status.CRITICAL),
     ]
     assert [put.expect for put in plan.operations] == [1, None, None]
+
+
+def test_what_a_call_renews_and_then_writes_is_not_passed_on(board):
+    """The keeper would say that it is unknown, and the registration would be put back."""
+    board.keeps_leases = False
+    board.put(an_instance())
+    board.put(an_instance("web-2"))
+    renewals = Register(an_instance()), Heartbeat(WEB1)
+    plan = board.plan(*renewals, Register(an_instance("web-2")))
+    assert [passed.position for passed in plan.passed] == [0, 1, 2]
+    for write in (Deregister(WEB1), Heartbeat(WEB1, Status.WARNING), Register(an_instance(port=2))):
+        plan = board.plan(*renewals, Register(an_instance("web-2")), write)
+        assert [passed.position for passed in plan.passed] == [2]
+        assert len(plan.operations) == 1
