@@ -102,7 +102,8 @@ def _body(data: bytes, flags: int, before: int, additionals: int) -> Query:
     signed = False
     for _ in range(before):
         rtype, _, _, offset = _record(data, offset)
-        if rtype == wire.OPT:
+        if rtype in (wire.OPT, wire.TSIG):
+            # Both belong into the additional section (RFC 6891 section 6.1.1, RFC 8945 5.1).
             raise _Bad
     edns: Edns | None = None
     bare_bytes = 0
