@@ -5,7 +5,7 @@ same pairs and applying the same changes gives the same board on every node.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from .catalog import Catalog, Departed, Entry
@@ -33,16 +33,25 @@ _log: Final = logging.getLogger("callboard.registry")
 class Board:
     """Catalog, KV, leases and watches as of `index`."""
 
-    def __init__(self) -> None:
+    def __init__(self, holds: Callable[[], bool] = lambda: True) -> None:
+        """`holds` is `Engine.holds`."""
         self.catalog = Catalog()
         self.kv = KvStore()
         self.leases: Leases[bytes] = Leases()
         self.watches = Watches()
         self.index = 0
-        self.keeps_leases = True
+        self.elected = True
+        """Whether this node was elected to keep the leases, as far as it has been told."""
+        self._holds = holds
         self.expiring: set[bytes] = set()
         """Keys whose deletion is on its way: a renewal now would come too late. The next
         change to a key, whatever it is, ends that."""
+
+    @property
+    def keeps_leases(self) -> bool:
+        """Whether a renewal here is known to whoever expires it. A node that was stopped for a
+        while may have been replaced, and asks its engine before it is told."""
+        return self.elected and self._holds()
 
     def load(self, pairs: Sequence[Pair], now_s: float) -> None:
         """Show stored pairs; every lease starts anew. Raises `DamagedValue`, naming the key."""

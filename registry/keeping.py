@@ -16,7 +16,7 @@ _log: Final = logging.getLogger("callboard.registry")
 
 
 class Keeping:
-    """`board.keeps_leases` while this node has won and nothing says that it has lost."""
+    """`board.elected` while this node has won and nothing says that it has lost."""
 
     def __init__(self, engine: Engine, node: str, board: Board, expiry: Expiry) -> None:
         self._engine = engine
@@ -29,12 +29,12 @@ class Keeping:
         # A node alone is never replaced, and has granted every lease as it loaded the board.
         alone = not self._engine.identity()
         while True:
-            self._board.keeps_leases = alone
+            self._board.elected = alone
             guard = await self._win(address)
             _log.info("this node keeps the leases")
             if not alone:
                 self._expiry.begin()
-            self._board.keeps_leases = True
+            self._board.elected = True
             await self._keep(guard)
             _log.warning("another node keeps the leases now")
 

@@ -81,7 +81,7 @@ class Registry:
         self._engine = engine
         self._clock = clock
         self._on_failure = on_failure
-        self._board = Board()
+        self._board = Board(engine.holds)
         mass = mass_expiry or MassExpiry(share=0)
         self._expiry = Expiry(engine, self._board, clock, mass)
         self._keeping = Keeping(engine, node, self._board, self._expiry)

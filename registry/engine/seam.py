@@ -196,6 +196,11 @@ class Engine(Protocol):
         """Write a consistent copy to a new file at `path`; the revision it holds."""
         ...
 
+    def holds(self) -> bool:
+        """Whether no other node can have won the election that this one has won, as of now and
+        whatever has been heard: asked before each renewal is acknowledged."""
+        ...
+
     def identity(self) -> str:
         """The same on all nodes of one cluster, and on no other's; "" for a node alone."""
         ...

@@ -97,6 +97,9 @@ class SqliteEngine:
         """Raises `Refused` when the file exists or cannot be written."""
         return await self._reader.backup(path)
 
+    def holds(self) -> bool:
+        return True
+
     def identity(self) -> str:
         return ""
 

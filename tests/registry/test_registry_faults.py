@@ -23,6 +23,7 @@ from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused,
 from callboard.registry.instance import encode_instance
 from callboard.registry.kv import VALUE_BYTES_MAX
 from callboard.registry.plan import REGISTRATION_BYTES_MAX
+from callboard.registry.relay.passing import LOOK_AGAIN_S
 from callboard.registry.writes import STATUS_WRITES_MAX
 
 NAME = InstanceName("default", "web", "web-1")
@@ -43,6 +44,10 @@ class Faulty:
         self.changes.set()
         self.error = None
         self.before_commit = None
+        self.held = True
+
+    def holds(self):
+        return self.held
 
     def __getattr__(self, name):
         return getattr(self._engine, name)
@@ -105,6 +110,29 @@ async def test_writes_say_why_they_cannot_and_reads_go_on(registry, engine, erro
     assert registry.instance(NAME).instance == web()
     assert registry.renew([NAME]) == []
     assert (await registry.register(web())).created is False
+
+
+async def test_a_keeper_that_may_have_been_replaced_acknowledges_nothing_by_itself(
+    registry, engine
+):
+    await registry.register(web())
+    engine.held = False
+    async with asyncio.timeout(SETTLE_S_MAX):
+        waiting = [
+            asyncio.create_task(each)
+            for each in (
+                registry.heartbeat(Heartbeat(NAME)),
+                registry.register(web()),
+                registry.renew_many([NAME]),
+            )
+        ]
+        await asyncio.sleep(3 * LOOK_AGAIN_S)
+        assert not any(each.done() for each in waiting)
+        engine.held = True
+        beat, registered, unknown = await asyncio.gather(*waiting)
+    assert beat is not None
+    assert not registered.created
+    assert unknown == []
 
 
 async def test_a_strong_read_says_that_nobody_confirmed(registry, engine):

@@ -7,6 +7,7 @@ really is lost is compared inside each transaction that carries the guard.
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 import msgpack
@@ -58,6 +59,8 @@ class Election:
         self._renewing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._waits_until = 0.0
+        self._held_until = 0.0
+        """Before this, by the monotonic clock, etcd has not ended our lease."""
         self.guard: Guard | None = None
         self.keeper: Keeper | None = None
 
@@ -98,6 +101,11 @@ class Election:
         """Return when `guard` is lost, or was resigned."""
         while guard == self.guard:
             await self._changed.wait()
+
+    def holds(self) -> bool:
+        """Whether nobody else can have won by now. Not by the loop's clock: in the turn in which
+        this process is woken from a stop, that still tells the time before it."""
+        return self.guard is not None and time.monotonic() < self._held_until
 
     async def resign(self) -> None:
         """Let another win; this node waits until one has, or for `RESIGNED_S`."""
@@ -147,7 +155,7 @@ class Election:
 
     async def _create(self, value: bytes) -> Guard | None:
         """Create the key if it is absent; None when somebody was quicker."""
-        asked_at = self._loop.time()
+        asked_at = time.monotonic()
         grant = LeaseGrantRequest(TTL=LEASE_TTL_S)
         lease: int = (await self._connection.call(lambda at: at.lease.LeaseGrant, grant)).ID
         request = TxnRequest()
@@ -168,13 +176,14 @@ class Election:
             return None
         guard = Guard(self._key, answer.header.revision)
         self.guard, self._lease, self._own_revision = guard, lease, guard.revision
+        self._held_until = asked_at + LEASE_TTL_S
         self.told(value, guard.revision)
         self._renewing = asyncio.create_task(self._renew(guard, asked_at), name="etcd-lease")
         return guard
 
     async def _renew(self, guard: Guard, renewed_at: float) -> None:
         while self.guard == guard:
-            left_s = renewed_at + LEASE_TTL_S - self._loop.time()
+            left_s = renewed_at + LEASE_TTL_S - time.monotonic()
             if left_s <= 0:
                 self._left = self._lease
                 self._waits_until = (
@@ -183,7 +192,7 @@ class Election:
                 self._lose("its lease was not renewed in time")
                 return
             await asyncio.sleep(min(RENEW_S, left_s))
-            asked_at = self._loop.time()
+            asked_at = time.monotonic()
             if asked_at >= renewed_at + LEASE_TTL_S:
                 continue
             ttl_s = await self._keep_alive(self._lease)
@@ -191,6 +200,7 @@ class Election:
                 self._lose("its lease has run out")
             elif ttl_s is not None:
                 renewed_at = asked_at
+                self._held_until = asked_at + LEASE_TTL_S
 
     async def _keep_alive(self, lease: int) -> int | None:
         """The TTL of the lease, 0 when it is gone, None when nobody could be asked.

@@ -146,6 +146,9 @@ class EtcdEngine:
         """Raises `Refused` when the file exists or cannot be written."""
         return await write_backup(self._loader, path)
 
+    def holds(self) -> bool:
+        return self._election.holds()
+
     def identity(self) -> str:
         return f"{self._cluster_id:x}/{self._settings.prefix}"
 

@@ -1,6 +1,7 @@
 """Gathering, guards, reasons and prefixes, on a real etcd that nobody harms."""
 
 import asyncio
+from time import monotonic as clock
 
 import pytest
 from callboard.registry.engine import (
@@ -128,6 +129,24 @@ async def test_who_resigned_lets_the_others_go_first_and_then_comes_back(etcd, o
     second = await engine.campaign("one")
     assert asyncio.get_running_loop().time() - began > 1.5
     assert second.revision > first.revision
+
+
+async def test_whoever_was_stopped_for_a_while_does_not_trust_its_election(
+    etcd, open_board, prefix, monkeypatch
+):
+    """At once, before anything has been heard: in the turn of the loop in which it wakes."""
+    engine = await open_board(etcd, prefix=prefix)
+    assert not engine.holds()
+    guard = await engine.campaign("one")
+    assert engine.holds()
+    asleep_s = election.LEASE_TTL_S + 0.1
+    with monkeypatch.context() as patched:
+        patched.setattr(election.time, "monotonic", lambda: clock() + asleep_s)
+        assert not engine.holds()
+    assert engine.holds()
+    await engine.resign()
+    assert not engine.holds()
+    await asyncio.wait_for(engine.hold(guard), SOON_S)
 
 
 async def test_a_lease_that_was_lost_to_silence_is_given_back(
