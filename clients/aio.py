@@ -133,7 +133,7 @@ class AsyncClient:
             )
 
         put(None)  # what is wrong with the arguments shows here and not later
-        registration = AsyncRegistration(
+        return AsyncRegistration(
             self._caller(),
             put,
             service=service,
@@ -142,10 +142,9 @@ class AsyncClient:
             check=None if check is None else CheckRunner(check),
             check_interval_s=max(duration_s(interval, "interval"), CHECK_INTERVAL_S_MIN),
             timeout_s=self._timeout_s if timeout is None else timeout,
+            began=self._registrations.add,
             ended=self._registrations.discard,
         )
-        self._registrations.add(registration)
-        return registration
 
     async def put_instance(
         self,

@@ -45,8 +45,10 @@ class AsyncRegistration:
         check: CheckRunner | None,
         check_interval_s: float,
         timeout_s: float,
+        began: Callable[["AsyncRegistration"], None],
         ended: Callable[["AsyncRegistration"], None],
     ) -> None:
+        """Between `began` and `ended` its client has to close it."""
         self.service = service
         self.id = instance_id
         self.namespace = namespace
@@ -55,6 +57,7 @@ class AsyncRegistration:
         self._check = check
         self._check_interval_s = check_interval_s
         self._timeout_s = timeout_s
+        self._began = began
         self._ended = ended
         self._instance: Instance | None = None
         self._health: Health | None = None
@@ -87,9 +90,16 @@ class AsyncRegistration:
         self._refuse_closed()
         if self._tasks:
             return self
-        if self._check is not None:
-            self._health = await self._check.run()
-        await self._register()
+        self._began(self)
+        try:
+            if self._check is not None:
+                self._health = await self._check.run()
+            await self._register()
+        except BaseException:
+            self._ended(self)
+            if self._check is not None:
+                await self._check.close()
+            raise
         if self._closed:  # meanwhile
             await self._deregister()
         self._refuse_closed()

@@ -116,6 +116,31 @@ async def test_closing_does_not_wait_for_a_server_that_is_gone(make_node, caplog
     assert "could not be deregistered" in caplog.text
 
 
+async def test_a_client_keeps_nothing_of_registrations_that_failed(dead):
+    async with AsyncClient(dead) as board:
+        for _ in range(3):
+            with pytest.raises(NoServerAnswered):
+                await board.register("web", port=1, check=lambda: True)
+        assert not board._registrations
+
+
+async def test_a_registration_that_is_given_up_leaves_no_check_behind(url):
+    checking = asyncio.Event()
+
+    async def check():
+        checking.set()
+        await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    async with AsyncClient(url) as board:
+        registering = asyncio.create_task(board.register("web", port=1, check=check).start())
+        await checking.wait()
+        registering.cancel()
+        await asyncio.wait([registering])
+        assert registering.cancelled()
+        assert asyncio.all_tasks() == before
+
+
 async def test_wrong_arguments_are_refused_before_anything_is_sent(dead):
     async with AsyncClient(dead) as board:
         for wrong in ({"ttl": "soon"}, {"interval": "-1"}, {"tags": "v2"}):
@@ -420,6 +445,7 @@ async def test_a_registration_that_is_closed_on_its_way_is_taken_back():
         check=None,
         check_interval_s=5.0,
         timeout_s=5.0,
+        began=lambda _: None,
         ended=lambda _: None,
     )
     starting = asyncio.create_task(registration.start())
