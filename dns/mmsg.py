@@ -112,6 +112,7 @@ class BatchedUdp:
         self._vouched: set[int] = set()
         """Where in the batch clients stand who have proved their addresses."""
         self._find = responder.udp.young.get
+        self._ready = responder.ready
         self._counters: Counters = responder.counters
         self._on_forward = on_forward
         self._controlled = reply_from_destination
@@ -137,12 +138,13 @@ class BatchedUdp:
         started_ns = perf_counter_ns()
         if not self._suspect_ports.isdisjoint(self._ports[:received].tolist()):
             self._silence_reflections(received)
-        packets, chars, find = self._packets, self._chars, self._find
+        packets, chars, find, make = self._packets, self._chars, self._find, self._ready
         sizes: list[int] = []
         kinds: list[int] = []
         silent = False
         for base, size in zip(self._bases, self._received_bytes[:received].tolist(), strict=False):
-            ready = find(chars[base + 2 : base + size].lower())
+            key = chars[base + 2 : base + size].lower()
+            ready = find(key) or make(key)
             if ready is not None:
                 head, question_end, total, next_tail, kind = ready
                 packets[base + 2 : base + 12] = head

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 from . import wire
 from .answers import Answer
+from .cache import Ready
+from .counters import kind_of
 from .query import Edns, Query
 
 ROTATIONS_MAX: Final = 16
@@ -75,6 +77,14 @@ def compile_reply(
     size += len(opt)
     truncated = bool(flags & wire.FLAG_TC)
     return Compiled(head, size, next_tail, answer.rcode, truncated, size * copies)
+
+
+def ready_of(query: Query, compiled: Compiled) -> Ready:
+    """For `query` and the packets that ask the same."""
+    question_end = wire.HEADER_BYTES + len(query.question)
+    total = question_end + compiled.tail_bytes
+    kind = kind_of(query.qtype, compiled.rcode, compiled.truncated)
+    return compiled.head, question_end, total, compiled.next_tail, kind
 
 
 def reply_flags(query: Query, rcode: int, recursion_available: bool) -> int:

@@ -10,13 +10,20 @@ from typing import Final, NamedTuple
 
 from . import wire
 from .answers import Answer, Answers, Place
-from .cache import Origin, ReplyCache
+from .cache import Origin, Ready, ReplyCache
 from .chaos import Chaos
 from .counters import Counters, kind_of
 from .names import Labels, Zones
 from .options import EdnsOptions
 from .query import Query, Rejected, parse_cookie_query, parse_query
-from .reply import bare_reply, compile_reply, cookie_reply, empty_reply, with_options
+from .reply import (
+    bare_reply,
+    compile_reply,
+    cookie_reply,
+    empty_reply,
+    ready_of,
+    with_options,
+)
 from .reverse import ReverseIndex
 from .reverse_answers import ReverseAnswers
 from .shapes import Shape, Shapes
@@ -139,15 +146,12 @@ class Responder:
     def _respond(
         self, data: bytes, tcp: bool, client: bytes
     ) -> bytes | Forward | HandedOver | None:
-        cache = self.tcp if tcp else self.udp
         key = data[2:].lower()
-        ready = cache.find(key)
+        ready = self.tcp.find(key) if tcp else self.ready(key)
         if ready is not None:
             head, question_end, _, next_tail, kind = ready
             (self.counters.tcp_fast if tcp else self.counters.udp_fast)[kind] += 1
             return b"".join((data[:2], head, data[wire.HEADER_BYTES : question_end], next_tail()))
-        if not tcp and (reply := self._shaped(data, key)) is not None:
-            return reply
         query = parse_query(data)
         if query is None:
             self.counters.events["dropped"] += 1
@@ -158,22 +162,27 @@ class Responder:
             return self._with_options(data, query, tcp, client)
         return self._resolved(data, key, query, tcp)
 
-    def _shaped(self, data: bytes, key: bytes) -> bytes | None:
-        """The reply over UDP to a packet that differs from an earlier one in a label alone."""
+    def ready(self, key: bytes) -> Ready | None:
+        """The reply over UDP to a packet without its id, in lower case, if that takes no
+        reading: it was asked before, or differs from an earlier one in a label alone."""
+        try:
+            ready = self.udp.find(key)
+            return self._shaped(key) if ready is None else ready
+        except Exception:  # the last resort, and the packet gets its reply from `respond`
+            self.counters.events["internal_error"] += 1
+            _logger.exception("answering %s by its shape failed", key.hex())
+            return None
+
+    def _shaped(self, key: bytes) -> Ready | None:
         found = self._shapes.find(key)
         if found is None:
             return None
         shape, sibling = found
         if sibling[0] and self.udp.admits(key):
-            query = shape.query._replace(question=shape.question(data))
-            answer = shape.answer(sibling)
-            return self._compiled(data, key, query, answer, shape.limit_bytes, self.udp)
-        replied = shape.reply(data, sibling)
-        if replied is None:
-            return None
-        reply, kind = replied
-        self.counters.udp_slow[kind] += 1
-        return reply
+            ready, origin = shape.lasting(sibling)
+            self.udp.put(key, ready, origin)
+            return ready
+        return shape.ready(sibling)
 
     def _rejected(self, data: bytes, query: Rejected, tcp: bool, client: bytes) -> bytes:
         edns = parse_cookie_query(data) if query.rcode == wire.FORMERR else None
@@ -252,14 +261,11 @@ class Responder:
         self, data: bytes, key: bytes, query: Query, answer: Answer, limit: int, cache: ReplyCache
     ) -> bytes:
         compiled = compile_reply(answer, query, limit, self._forwards)
-        kind = kind_of(query.qtype, compiled.rcode, compiled.truncated)
-        question_end = wire.HEADER_BYTES + len(query.question)
+        ready = ready_of(query, compiled)
         if query.plain and answer.services:
-            total = question_end + compiled.tail_bytes
-            ready = (compiled.head, question_end, total, compiled.next_tail, kind)
             origin = Origin(answer.services, compiled.held_bytes, bool(answer.authority))
             cache.put(key, ready, origin)
-        (self.counters.tcp_slow if cache is self.tcp else self.counters.udp_slow)[kind] += 1
+        (self.counters.tcp_slow if cache is self.tcp else self.counters.udp_slow)[ready[-1]] += 1
         return b"".join((data[:2], compiled.head, query.question, compiled.next_tail()))
 
     def _remember_shape(self, key: bytes, query: Query, place: Place, limit: int) -> None:

@@ -11,10 +11,11 @@ from typing import Final
 
 from . import wire
 from .answers import Answer, Siblings
+from .cache import Origin, Ready
 from .counters import kind_of
 from .instances import SRV_TARGET_AT
 from .query import Query
-from .reply import HEAD, compile_reply, opt_record, reply_flags
+from .reply import HEAD, compile_reply, opt_record, ready_of, reply_flags
 from .siblings import Sibling
 
 SHAPES_MAX: Final = 4096
@@ -31,57 +32,54 @@ class Shape:
     def __init__(
         self, query: Query, siblings: Siblings, limit_bytes: int, recursion_available: bool
     ) -> None:
-        self.query = query
-        self.limit_bytes = limit_bytes
+        self._query = query
+        self._limit_bytes = limit_bytes
         self.find = siblings.find
         self._authority = siblings.authority
         self._recursion_available = recursion_available
         self._question_end = wire.HEADER_BYTES + len(query.question)
         self._opt = opt_record(query.edns, wire.NOERROR)
+        self._opts = int(query.edns is not None)
         self._flags = reply_flags(query, wire.NOERROR, recursion_available)
         self._kind = kind_of(query.qtype, wire.NOERROR)
-        self._negative: dict[bool, tuple[bytes, bytes, int]] = {}
+        self._negative: dict[bool, Ready] = {}
 
-    def question(self, data: bytes) -> bytes:
-        return data[wire.HEADER_BYTES : self._question_end]
-
-    def answer(self, sibling: Sibling) -> Answer:
-        """For `reply.compile_reply`, whose work is worth its while if it is to be remembered."""
-        exists, records, glue, service = sibling
-        if not records:
-            rcode = wire.NOERROR if exists else wire.NXDOMAIN
-            return Answer(rcode, authority=self._authority(), services=(service,))
-        glued = [(rr,) for rr in glue]
-        return Answer(wire.NOERROR, records, glued, SRV_TARGET_AT, b"", (service,), True)
-
-    def reply(self, data: bytes, sibling: Sibling) -> tuple[bytes, int] | None:
-        """To packet `data`, and what to count it as; None when not all of it fits."""
+    def ready(self, sibling: Sibling) -> Ready | None:
+        """The reply for once, in one order of its records; None when not all of it fits."""
         exists, records, glue, _ = sibling
-        question = data[wire.HEADER_BYTES : self._question_end]
         if not records:
-            head, tail, kind = self._negative.get(exists) or self._denied(sibling)
-            return b"".join((data[:2], head, question, tail)), kind
+            return self._negative.get(exists) or self._denied(sibling)
         count = len(records)
         if count > 1 and (start := int(random.random() * count)):
             records = [*records[start:], *records[:start]]
             glue = [*glue[start:], *glue[:start]]
-        head = HEAD.pack(self._flags, 1, count, 0, len(glue) + bool(self._opt))
         additional: list[bytes] = []
-        at = 0xC000 | (self._question_end + SRV_TARGET_AT)
-        for record, rr in zip(records, glue, strict=False):
-            additional += (at.to_bytes(2, "big"), rr)
-            at += len(record)
-        reply = b"".join((data[:2], head, question, *records, *additional, self._opt))
-        return (reply, self._kind) if len(reply) <= self.limit_bytes else None
+        if glue:
+            at = 0xC000 | (self._question_end + SRV_TARGET_AT)
+            for record, rr in zip(records, glue, strict=True):
+                additional += (at.to_bytes(2, "big"), rr)
+                at += len(record)
+        tail = b"".join((*records, *additional, self._opt))
+        total = self._question_end + len(tail)
+        if total > self._limit_bytes:
+            return None
+        head = HEAD.pack(self._flags, 1, count, 0, len(glue) + self._opts)
+        return head, self._question_end, total, iter((tail,)).__next__, self._kind
 
-    def _denied(self, sibling: Sibling) -> tuple[bytes, bytes, int]:
-        compiled = compile_reply(
-            self.answer(sibling), self.query, self.limit_bytes, self._recursion_available
-        )
-        kind = kind_of(self.query.qtype, compiled.rcode, compiled.truncated)
-        negative = compiled.head, compiled.next_tail(), kind
-        self._negative[sibling[0]] = negative
-        return negative
+    def lasting(self, sibling: Sibling) -> tuple[Ready, Origin]:
+        """The reply in all its orders and whatever fits, which is worth its while if it is to be
+        remembered."""
+        exists, records, glue, service = sibling
+        rcode = wire.NOERROR if exists else wire.NXDOMAIN
+        authority = b"" if records else self._authority()
+        glued = [(rr,) for rr in glue]
+        answer = Answer(rcode, records, glued, SRV_TARGET_AT, authority, (service,), bool(records))
+        compiled = compile_reply(answer, self._query, self._limit_bytes, self._recursion_available)
+        return ready_of(self._query, compiled), Origin((service,), compiled.held_bytes, not records)
+
+    def _denied(self, sibling: Sibling) -> Ready:
+        self._negative[sibling[0]] = ready = self.lasting(sibling)[0]
+        return ready
 
 
 class Shapes:
