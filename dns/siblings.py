@@ -24,7 +24,7 @@ from .names import (
     service_key,
 )
 from .record import HOST, IPV4, IPV6, WITHHELD
-from .store import HeldOf, Store
+from .store import Held, HeldOf, Store
 
 Sibling = tuple[bool, Sequence[bytes], Sequence[bytes], bytes]
 """Whether the name exists, its records, what `Found.glue` holds for each (or nothing at all),
@@ -58,9 +58,9 @@ def sibling_finder(
             if qtype in _ADDRESS_TYPES:
                 kind, size = _ADDRESS_TYPES[qtype]
                 head = record_head(qtype, ttl_s, size)
-                return partial(_addresses, store.held_of, suffix, kind, head, 7 + size)
+                return _addresses(store.held_of, suffix, kind, head, 7 + size)
             if qtype == wire.SRV:
-                return partial(_locations, store.held_of, suffix, _targets(zone, ttl_s))
+                return _locations(store.held_of, suffix, _targets(zone, ttl_s))
             return partial(_service, store.held_of, suffix)
         case ServiceInstances(service):
             return partial(_tag, store, service)
@@ -74,55 +74,61 @@ def sibling_finder(
 
 
 def _addresses(
-    held_of: HeldOf, suffix: bytes, kind: int, head: bytes, address_end: int, label: bytes
-) -> Sibling | None:
+    held_of: HeldOf, suffix: bytes, kind: int, head: bytes, address_end: int
+) -> FindSibling:
     """A or AAAA of a service."""
-    service = label + suffix
-    few = held_of(service)
-    if type(few) is bytes:
-        few = (few,)
-    elif type(few) is not tuple:
-        return _service(held_of, suffix, label)
-    records = []
-    for record in few:
-        start = record[0] + 1
-        if record[start] == kind:
-            records.append(head + record[start + 7 : start + address_end])
-        elif record[start] == HOST:
-            return None  # it may be an alias
-    if b"." in label or (len(records) > 1 and len(set(records)) < len(records)):
-        return None
-    return True, records, (), service
+
+    def find(label: bytes) -> Sibling | None:
+        service = label + suffix
+        few = held_of(service)
+        if type(few) is bytes:
+            few = (few,)
+        elif type(few) is not tuple:
+            return _denied(few, label)
+        records = []
+        for record in few:
+            start = record[0] + 1
+            if record[start] == kind:
+                records.append(head + record[start + 7 : start + address_end])
+            elif record[start] == HOST:
+                return None  # it may be an alias
+        if b"." in label or (len(records) > 1 and len(set(records)) < len(records)):
+            return None
+        return True, records, (), service
+
+    return find
 
 
-def _locations(
-    held_of: HeldOf, suffix: bytes, targets: dict[int, _Target], label: bytes
-) -> Sibling | None:
+def _locations(held_of: HeldOf, suffix: bytes, targets: dict[int, _Target]) -> FindSibling:
     """SRV of a service whose instances have an IP address each, and a port."""
-    service = label + suffix
-    few = held_of(service)
-    if type(few) is bytes:
-        few = (few,)
-    elif type(few) is not tuple:
-        return _service(held_of, suffix, label)
-    records, glue = [], []
-    for record in few:
-        start = record[0] + 1
-        target = targets.get(record[start])
-        if target is None:
-            if record[start] & WITHHELD:
-                continue
+
+    def find(label: bytes) -> Sibling | None:
+        service = label + suffix
+        few = held_of(service)
+        if type(few) is bytes:
+            few = (few,)
+        elif type(few) is not tuple:
+            return _denied(few, label)
+        records, glue = [], []
+        for record in few:
+            start = record[0] + 1
+            target = targets.get(record[start])
+            if target is None:
+                if record[start] & WITHHELD:
+                    continue
+                return None
+            head, label_length, zone, glue_head, size = target
+            # Priority, weight and port stand in a record in the order of a SRV.
+            numbers, address = record[start + 1 : start + 7], record[start + 7 : start + size]
+            if numbers[4:] == b"\0\0":
+                return None
+            records.append(b"".join((head, numbers, label_length, hexlify(address), zone)))
+            glue.append(glue_head + address)
+        if b"." in label or (len(glue) > 1 and len(set(glue)) < len(glue)):
             return None
-        head, label_length, zone, glue_head, size = target
-        # Priority, weight and port stand in a record in the order of a SRV.
-        numbers, address = record[start + 1 : start + 7], record[start + 7 : start + size]
-        if numbers[4:] == b"\0\0":
-            return None
-        records.append(b"".join((head, numbers, label_length, hexlify(address), zone)))
-        glue.append(glue_head + address)
-    if b"." in label or (len(glue) > 1 and len(set(glue)) < len(glue)):
-        return None
-    return True, records, glue, service
+        return True, records, glue, service
+
+    return find
 
 
 def _targets(zone: Labels, ttl_s: int) -> dict[int, _Target]:
@@ -136,7 +142,11 @@ def _targets(zone: Labels, ttl_s: int) -> dict[int, _Target]:
 
 
 def _service(held_of: HeldOf, suffix: bytes, label: bytes) -> Sibling | None:
-    return None if label[:1] == b"_" or held_of(label + suffix) is not None else ABSENT
+    return _denied(held_of(label + suffix), label)
+
+
+def _denied(held: Held | None, label: bytes) -> Sibling | None:
+    return None if held is not None or label[:1] == b"_" else ABSENT
 
 
 def _instance(store: Store, service: bytes, label: bytes) -> Sibling | None:
