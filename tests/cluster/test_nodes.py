@@ -187,6 +187,17 @@ def test_renewals_through_other_nodes_outlive_the_keeper(cluster, wait_for):
         return others[0].ids("leased") == ["identical", "kept"]
 
     wait_for(silent_is_gone, "the expiry of what is silent")
+    many = [["many", f"i{number}"] for number in range(10_000)]
+    for start in range(0, len(many), 1000):
+        operations = [
+            {**WEB, "op": "register", "service": "many", "id": name, "ttl": 600}
+            for _, name in many[start : start + 1000]
+        ]
+        assert others[0].call("POST", "/v1/batch", {"operations": operations})[0] == 200
+        renew()
+    renewals = {"instances": [*many, ["many", "nobody"]][1:]}
+    answer = others[0].call("POST", "/v1/heartbeats", renewals)
+    assert answer == (200, {"renewed": 9999, "unknown": [["many", "nobody"]]})
     nodes[keeper].process.send_signal(signal.SIGSTOP)
     ends = time.monotonic() + 12
 
