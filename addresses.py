@@ -43,6 +43,17 @@ def parse_address(text: str, *, port_min: int = 1) -> Address:
     return Address(host, port)
 
 
+def parse_ip(text: str) -> str:
+    """The address of one host, in its usual form. Raises `ValueError` that says what to write."""
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no IP address: write 192.0.2.1 or 2001:db8::1") from error
+    if address.is_unspecified or getattr(address, "scope_id", None):
+        raise ValueError(f"{text!r} is nothing that others could reach: write 192.0.2.1")
+    return str(address)
+
+
 def _is_ipv6(host: str) -> bool:
     try:
         ipaddress.IPv6Address(host)

@@ -46,6 +46,7 @@ class ServeConfig:
     insecure_peers: bool
     zones: tuple[str, ...]
     """Lower case, without the dot at the end."""
+    ns_addresses: tuple[str, ...]
     reverse_zones: tuple[str, ...]
     dns_ttl_s: int
     srv_weight_scale: int

@@ -148,6 +148,7 @@ def _dns_config(config: ServeConfig) -> DnsConfig:
         host=config.dns.host,
         port=config.dns.port,
         zones=config.zones,
+        ns_addresses=config.ns_addresses,
         reverse_zones=config.reverse_zones,
         ttl_s=config.dns_ttl_s,
         weight_scale=config.srv_weight_scale,

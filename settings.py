@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .addresses import Address, parse_address
+from .addresses import Address, parse_address, parse_ip
 from .cluster_list import parse_cluster, parse_node_name
 from .dns.reverse import parse_reverse_zone
 from .dns.transfer.grants import parse_grant, parse_target
@@ -214,6 +214,15 @@ SETTINGS: Final = (
         "A DNS zone to answer for; may be given more than once.",
         _zone,
         field="zones",
+        repeats=True,
+    ),
+    Setting(
+        "ns-address",
+        "ADDR",
+        None,
+        "An address of ns.ZONE: name those of all nodes; left out, the one that --dns listens on.",
+        parse_ip,
+        field="ns_addresses",
         repeats=True,
     ),
     Setting(

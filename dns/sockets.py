@@ -77,7 +77,7 @@ def is_wildcard(host: str) -> bool:
 def server_addresses(config: DnsConfig, host: str) -> list[bytes]:
     """What `ns.Z` answers, packed: as told, else the listening address, else the host's own."""
     texts = config.ns_addresses or (_host_addresses() if is_wildcard(host) else [host])
-    return [ipaddress.ip_address(text.partition("%")[0]).packed for text in texts]
+    return [ipaddress.ip_address(text.partition("%")[0]).packed for text in dict.fromkeys(texts)]
 
 
 def _bind(
