@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final
 
-from . import __version__, logs
+from . import __version__, descriptors, logs
 from .addresses import Address
-from .api import ApiAddress, ApiConfig, ApiServer, CannotListen, Starting
+from .api import CONNECTIONS_MAX, ApiAddress, ApiConfig, ApiServer, CannotListen, Starting
 from .clock import LeaseClock
 from .config import ServeConfig
 from .dns import DnsConfig, DnsFront, DnsFrontError, DnsIdentity, RateLimits, TransferConfig
@@ -95,7 +95,7 @@ class _Node:
         """Bring up each part."""
         config, stack = self._config, self._stack
         http_tls, peer_tls = _http_tls(config), _peer_tls(config)
-        address = ApiAddress(ApiConfig(*config.http, http_tls.context if http_tls else None))
+        address = ApiAddress(_api_config(config, http_tls))
         stack.callback(address.close)
         starting = Starting(address)
         stack.push_async_callback(starting.close)
@@ -141,6 +141,14 @@ class _Node:
         _log.critical("this node has been removed from its cluster: it stops")
         self._removed = True
         self._stop.set()
+
+
+def _api_config(config: ServeConfig, tls: ServerTls | None) -> ApiConfig:
+    return ApiConfig(
+        *config.http,
+        tls=tls.context if tls else None,
+        connections_max=descriptors.left_for_clients(descriptors.raise_limit(), CONNECTIONS_MAX),
+    )
 
 
 def _dns_config(config: ServeConfig) -> DnsConfig:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..tls import GOODBYE_S_MAX, HANDSHAKE_S_MAX
-from .connections import BoundedServer
+from .connections import CONNECTIONS_MAX, BoundedServer
 
 BACKLOG: Final = 1024
 """Connections that wait to be accepted: a whole fleet that reconnects after a restart."""
@@ -19,11 +19,13 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """`port` 0 takes a free one. With `tls` only TLS is spoken."""
+    """`port` 0 takes a free one. With `tls` only TLS is spoken. More than `connections_max` are
+    refused."""
 
     host: str = "127.0.0.1"
     port: int = 8500
     tls: ssl.SSLContext | None = None
+    connections_max: int = CONNECTIONS_MAX
 
 
 class ApiAddress:
@@ -31,6 +33,7 @@ class ApiAddress:
 
     def __init__(self, config: ApiConfig) -> None:
         self._tls = config.tls
+        self._connections_max = config.connections_max
         self._bound = _bind(config)
         host, port = self._bound.getsockname()[:2]
         self.host: str = host
@@ -39,6 +42,7 @@ class ApiAddress:
     async def listen(self, server: BoundedServer) -> asyncio.Server:
         """Whoever connects talks to `server`, until what this returns is closed. After that they
         wait for the next who listens; or they are refused, if the address has been closed."""
+        server.connections_max = self._connections_max
         tls = self._tls
         return await asyncio.get_running_loop().create_server(
             server,

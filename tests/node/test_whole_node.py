@@ -2,13 +2,14 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,20 @@ def serve_fails(start_node, *flags, **options):
     said = str(failure.value)
     assert "Traceback" not in said
     return said
+
+
+def test_idle_clients_beyond_the_soft_limit_of_descriptors_shut_nobody_out(start_node):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
+    try:
+        node = start_node()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    host, port = node.http.removeprefix("http://").split(":")
+    with ExitStack() as idle:
+        for _ in range(200):
+            idle.enter_context(socket.create_connection((host, int(port)), timeout=WAIT_S))
+        assert call(node, "PUT", "/v1/kv/a", "value")[0] == 200
 
 
 def test_a_second_node_on_the_same_data_is_refused(start_node):
