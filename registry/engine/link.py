@@ -1,6 +1,7 @@
 """The node's end of the conversation with one writer process."""
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -236,9 +237,10 @@ class WriterLink(asyncio.Protocol):
         return self.stopped.endswith(NO_MORE)
 
     async def was_killed(self) -> bool:
-        """Once it is `gone`: whether a signal has ended the process."""
+        """Once it is `gone`: whether somebody has ended it, or the kernel for want of memory. Of
+        the other signals SIGBUS tells of a disk that failed under a mapped file."""
         await self._end()
-        return self._process.returncode < 0
+        return self._process.returncode == -signal.SIGKILL
 
     async def _end(self) -> None:
         if self._transport is not None:

@@ -1,7 +1,7 @@
 """One writer process after the other: one that was killed is followed by another.
 
 One that stops by its own word has none to follow it: it has met a sync that failed, or a disk that
-cannot be written, and must not try again. A signal says nothing about the disk. What the killed one
+cannot be written, and must not try again. SIGKILL says nothing about the disk. What the killed one
 had not synced its successor does not see, for the reader's connection outlives it (`Reader`); what
 it had synced and not told, watchers find by loading again.
 """

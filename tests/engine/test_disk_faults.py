@@ -91,6 +91,9 @@ async def test_a_disk_that_turns_read_only_stops_the_writing_and_not_the_reading
             turn_read_only(image)
             with pytest.raises((Refused, OutcomeUnknown)):
                 await engine.commit([Put(b"b", b"1")])
+            async with asyncio.timeout(20):  # a writer that died of it has to be buried first
+                while "until this node is restarted" not in engine.status().reason:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
             with pytest.raises(Refused, match="until this node is restarted"):
                 await engine.commit([Put(b"c", b"1")])
             assert not engine.status().writable

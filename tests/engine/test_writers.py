@@ -132,3 +132,13 @@ async def test_closing_does_not_wait_for_another_writer(open_sqlite, writer_pid,
     await until(lambda: not engine.status().writable)
     await asyncio.wait_for(engine.close(), SOON_S)
     assert is_gone(killed)
+
+
+async def test_a_writer_that_died_of_a_failed_page_is_not_replaced(open_sqlite, writer_pid):
+    engine = await open_sqlite()
+    await engine.commit([Put(b"a", b"1")])
+    os.kill(writer_pid(), signal.SIGBUS)
+    await until(lambda: "until this node is restarted" in engine.status().reason)
+    with pytest.raises(Refused, match="until this node is restarted"):
+        await engine.commit([Put(b"b", b"1")])
+    assert await written(engine) == (1, {b"a": b"1"})
