@@ -83,7 +83,7 @@ def names_of_any_bytes(question):
 
 def types_and_classes(question):
     """RFC 3597, RFC 8482, RFC 6895."""
-    for qtype in (0, 41, 46, 47, 128, 249, 253, 254, 666, 65280, 65535):
+    for qtype in (0, 41, 46, 47, 128, 249, 250, 253, 254, 666, 65280, 65535):
         yield f"type {qtype}", question("web.service", qtype), f"NOERROR AA | {DENIED}"
         yield f"type {qtype}, no name", question("nope", qtype), f"NXDOMAIN AA | {DENIED}"
     yield "ANY", question("web.service", ANY), f"NOERROR AA | {WEB}"

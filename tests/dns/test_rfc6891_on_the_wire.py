@@ -186,6 +186,24 @@ async def test_every_row_is_answered_as_a_whole(told, asked, rows):
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+async def test_a_valid_cookie_comes_back_as_it_was(
+    start_front, registry, make_instance, asked, exchange, tcp
+):
+    """RFC 7873 section 5.2.5: byte for byte, at the very end of the reply."""
+    registry.put(make_instance())
+    address = (await start_front()).address
+    first = exchange(address, asked(opt(option(10, CLIENT))), tcp=tcp)
+    cookie = first[-24:]
+    assert cookie[:12] == CLIENT + b"\1\0\0\0"
+    again = exchange(address, asked(opt(option(10, cookie))), tcp=tcp)
+    assert again == first
+    forged = cookie[:-1] + bytes((cookie[-1] ^ 1,))
+    other = exchange(address, asked(opt(option(10, forged))), tcp=tcp)
+    assert (other[:-24], other[-24:-12]) == (first[:-24], cookie[:12])
+    assert other[-24:] != forged
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 async def test_an_unknown_key_is_badkey_and_a_misplaced_tsig_malformed(
     start_front, registry, make_instance, asked, exchange, tcp
 ):
