@@ -1,12 +1,14 @@
 """A copy of all pairs as of one revision, in pages."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from aetcd.rpc import RangeRequest
 
 from ..seam import Compacted, OutcomeUnknown, Pair, Refused
 from .connection import Connection
+from .errors import NotReached
 from .feed import read_position
 from .layout import Layout
 
@@ -20,8 +22,14 @@ PAGE_PAIRS: Final = 5_000
 """About 5 ms of work: the event loop hears of each page, and not of each pair."""
 ATTEMPTS_MAX: Final = 5
 """How often a load begins anew because its revision was compacted before its first page came."""
+ELECTIONS_S_MAX: Final = 10.0
+"""A load goes on over a few elections: it may take as long as one, and a node that starts while
+the others restart must not give up for it."""
+ASK_AGAIN_S: Final = 0.1
 
 _COMPACTED: Final = "required revision has been compacted"
+
+T = TypeVar("T")
 
 
 class Loader:
@@ -50,11 +58,7 @@ class Loader:
         raise Refused("etcd compacts its history faster than it can be read")
 
     async def _read_position(self) -> tuple[int, int]:
-        self._check_open()
-        try:
-            return await read_position(self._connection, self._layout)
-        except OutcomeUnknown as error:
-            raise Refused(str(error)) from error
+        return await self._asked(lambda: read_position(self._connection, self._layout))
 
     async def _pages(
         self, page: list[Pair], store: int, *, more: bool
@@ -69,25 +73,36 @@ class Loader:
 
     async def _page(self, start: bytes, store: int, limit: int) -> tuple[list[Pair], bool]:
         """Pairs from `start` on, and whether there are more."""
-        self._check_open()
         request = RangeRequest(
             key=start, range_end=self._layout.pairs_end, revision=store, limit=limit
         )
         try:
-            answer = await self._connection.call_any(lambda at: at.kv.Range, request)
-        except (Refused, OutcomeUnknown) as error:
+            answer = await self._asked(
+                lambda: self._connection.call_any(lambda at: at.kv.Range, request)
+            )
+        except Refused as error:
             if _COMPACTED in str(error):
                 raise Compacted("etcd compacted its history while it was read") from error
-            raise Refused(str(error)) from error
+            raise
         cut = len(self._layout.pairs)
         page = [
             Pair(kv.key[cut:], kv.value, kv.create_revision, kv.mod_revision) for kv in answer.kvs
         ]
         return page, answer.more
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Refused("this node is stopping")
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What only reads may be asked again while nobody leads."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ELECTIONS_S_MAX
+        while True:
+            if self._closed:
+                raise Refused("this node is stopping")
+            try:
+                return await ask()
+            except (NotReached, OutcomeUnknown) as error:
+                if loop.time() >= deadline:
+                    raise Refused(str(error)) from error
+            await asyncio.sleep(ASK_AGAIN_S)
 
     def close(self) -> None:
         self._closed = True

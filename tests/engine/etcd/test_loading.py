@@ -1,0 +1,70 @@
+"""Loads and what comes between their pages, without an etcd."""
+
+import pytest
+from aetcd.rpc import KeyValue, RangeResponse, ResponseHeader
+from callboard.registry.engine import OutcomeUnknown, Refused
+from callboard.registry.engine.etcd import loading
+from callboard.registry.engine.etcd.errors import NotReached, Unwritable
+from callboard.registry.engine.etcd.layout import Layout
+
+HEADER = ResponseHeader(revision=7)
+
+
+class Answers:
+    """A connection on which each question gets the next answer."""
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+
+    def told_term(self, term):
+        pass
+
+    async def call_any(self, pick, request):
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def pairs(*names, more=False):
+    kvs = [KeyValue(key=b"p/b/" + name, value=b"v", mod_revision=5) for name in names]
+    return RangeResponse(header=HEADER, kvs=kvs, more=more)
+
+
+def loader(*answers):
+    return loading.Loader(Answers(*answers), Layout("p/"))
+
+
+async def loaded(*answers):
+    _, pages = await loader(*answers).load()
+    return [pair.key async for page in pages for pair in page]
+
+
+async def test_a_load_goes_on_over_an_election():
+    changed = OutcomeUnknown("etcdserver: leader changed")
+    position = RangeResponse(header=HEADER)
+    keys = await loaded(
+        *(NotReached("no leader"), position, changed, pairs(b"a", b"b", more=True)),
+        *(changed, NotReached("no leader"), pairs(b"c")),
+    )
+    assert keys == [b"a", b"b", b"c"]
+
+
+async def test_a_load_that_nobody_answers_is_refused_in_the_end(monkeypatch):
+    monkeypatch.setattr(loading, "ELECTIONS_S_MAX", 0.3)
+    with pytest.raises(Refused, match="no leader"):
+        await loaded(NotReached("no leader"))
+
+
+async def test_what_waiting_does_not_mend_is_said_at_once(monkeypatch):
+    monkeypatch.setattr(loading, "ELECTIONS_S_MAX", float("inf"))
+    with pytest.raises(Unwritable, match="grant it"):
+        await loaded(Unwritable("grant it"))
+
+
+async def test_a_load_ends_with_the_node(monkeypatch):
+    monkeypatch.setattr(loading, "ELECTIONS_S_MAX", float("inf"))
+    ending = loader(NotReached("no leader"))
+    ending.close()
+    with pytest.raises(Refused, match="stopping"):
+        await ending.load()
