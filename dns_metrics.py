@@ -25,7 +25,7 @@ def dns_metrics(stats: DnsStats) -> Iterator[Metric]:
     """Metrics of all workers, as of their last reports."""
     queries = CounterMetricFamily(
         "callboard_dns_queries",
-        "Answered queries; `path` says whether the answer was ready (fast) or made (slow).",
+        "Answered queries; `path` is slow if the packet had to be parsed, else fast.",
         labels=("transport", "path", "type", "rcode"),
     )
     for kind, count in stats.queries.items():

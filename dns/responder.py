@@ -167,22 +167,18 @@ class Responder:
         reading: it was asked before, or differs from an earlier one in a label alone."""
         try:
             ready = self.udp.find(key)
-            return self._shaped(key) if ready is None else ready
+            if ready is not None or (found := self._shapes.find(key)) is None:
+                return ready
+            shape, sibling = found
+            if not (sibling[0] and self.udp.admits(key)):
+                return shape.ready(sibling)
+            ready, origin = shape.lasting(sibling)
+            self.udp.put(key, ready, origin)
+            return ready
         except Exception:  # the last resort, and the packet gets its reply from `respond`
             self.counters.events["internal_error"] += 1
             _logger.exception("answering %s by its shape failed", key.hex())
             return None
-
-    def _shaped(self, key: bytes) -> Ready | None:
-        found = self._shapes.find(key)
-        if found is None:
-            return None
-        shape, sibling = found
-        if sibling[0] and self.udp.admits(key):
-            ready, origin = shape.lasting(sibling)
-            self.udp.put(key, ready, origin)
-            return ready
-        return shape.ready(sibling)
 
     def _rejected(self, data: bytes, query: Rejected, tcp: bool, client: bytes) -> bytes:
         edns = parse_cookie_query(data) if query.rcode == wire.FORMERR else None

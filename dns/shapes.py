@@ -7,6 +7,7 @@ asked before costs little more than one that was, and remembering by name is lef
 """
 
 import random
+from collections.abc import Sequence
 from typing import Final
 
 from . import wire
@@ -53,18 +54,23 @@ class Shape:
         if count > 1 and (start := int(random.random() * count)):
             records = [*records[start:], *records[:start]]
             glue = [*glue[start:], *glue[:start]]
-        additional: list[bytes] = []
         if glue:
-            at = 0xC000 | (self._question_end + SRV_TARGET_AT)
-            for record, rr in zip(records, glue, strict=True):
-                additional += (at.to_bytes(2, "big"), rr)
-                at += len(record)
-        tail = b"".join((*records, *additional, self._opt))
+            records = [*records, *self._pointed(records, glue)]
+        tail = b"".join(records) + self._opt
         total = self._question_end + len(tail)
         if total > self._limit_bytes:
             return None
         head = HEAD.pack(self._flags, 1, count, 0, len(glue) + self._opts)
         return head, self._question_end, total, iter((tail,)).__next__, self._kind
+
+    def _pointed(self, records: Sequence[bytes], glue: Sequence[bytes]) -> list[bytes]:
+        """The additional section, whose owners are the targets of `records`."""
+        at = 0xC000 | (self._question_end + SRV_TARGET_AT)
+        additional: list[bytes] = []
+        for record, rr in zip(records, glue, strict=True):
+            additional += (at.to_bytes(2, "big"), rr)
+            at += len(record)
+        return additional
 
     def lasting(self, sibling: Sibling) -> tuple[Ready, Origin]:
         """The reply in all its orders and whatever fits, which is worth its while if it is to be
