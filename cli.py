@@ -71,7 +71,7 @@ def _serve_option(setting: Setting) -> click.Option:
         [f"--{setting.flag}", setting.attribute],
         metavar=setting.metavar or None,
         multiple=setting.repeats,
-        is_flag=setting.switch,
+        is_flag=setting.switch or None,  # False would make the value one that may be left out
         help=f"{setting.help}  [{setting.variable}{default}]",
     )
 

@@ -135,7 +135,8 @@ def _done(operation: BatchOperation, result: BatchResult, position: int) -> Oper
             return OperationAnswer(204)
         case _:
             assert isinstance(operation, Deregister | Heartbeat)
-            return _refused(unknown_instance(operation.name.service, operation.name.id))
+            name, renewing = operation.name, isinstance(operation, Heartbeat)
+            return _refused(unknown_instance(name.service, name.id, renewing=renewing))
 
 
 def _refused(error: ApiError) -> OperationAnswer:

@@ -17,6 +17,13 @@ MEMBER_BYTES_MAX: Final = 4096
 _body: Final = msgspec.json.Decoder(MemberBody)
 
 
+class _NoBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What names a successor is refused: it would be passed over in silence."""
+
+
+_no_body: Final = msgspec.json.Decoder(_NoBody)
+
+
 class MembersAnswer(msgspec.Struct):
     members: list[MemberAnswer]
 
@@ -52,4 +59,5 @@ async def remove_member(call: Call) -> Response:
 
 
 async def transfer(call: Call) -> Response:
+    await call.json(_no_body, MEMBER_BYTES_MAX)
     return answer(call.registry, TransferAnswer(*await call.registry.membership.transfer()))

@@ -64,10 +64,10 @@ def retry_later(code: str, message: str, *, close: bool = False) -> ApiError:
     return ApiError(503, code, message, headers={"Retry-After": str(RETRY_AFTER_S)}, close=close)
 
 
-def unknown_instance(service: str, instance_id: str) -> ApiError:
-    return ApiError(
-        404, "unknown_instance", f"{service}/{instance_id} is not registered: register it (again)"
-    )
+def unknown_instance(service: str, instance_id: str, *, renewing: bool = False) -> ApiError:
+    """`renewing`: to register again is what helps then, and then only."""
+    advice = " (any more): register it again" if renewing else ""
+    return ApiError(404, "unknown_instance", f"{service}/{instance_id} is not registered{advice}")
 
 
 def from_registry(error: RegistryError) -> ApiError:

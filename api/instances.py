@@ -81,7 +81,7 @@ async def renew(call: Call) -> Response:
     body = await call.json(_heartbeat_body, HEARTBEAT_BYTES_MAX)
     renewal = await call.registry.heartbeat(Heartbeat(name, body.status, body.output))
     if renewal is None:
-        raise unknown_instance(*call.parts)
+        raise unknown_instance(*call.parts, renewing=True)
     return answer(call.registry, renewal_answer(*renewal))
 
 

@@ -55,6 +55,7 @@ class NamedPort(click.ParamType[tuple[str, int, str]]):
 @click.option("--weight", type=click.IntRange(0, 65535), metavar="N")
 @click.option("--priority", type=click.IntRange(0, 65535), metavar="N")
 @click.option("--status", type=click.Choice(["passing", "warning", "critical", "maintenance"]))
+@click.option("--json", is_flag=True, expose_value=False, help="It always prints JSON.")
 @namespace_option
 @server_options
 def register(

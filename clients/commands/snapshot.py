@@ -2,7 +2,9 @@
 
 import click
 
+from ..errors import Conflict
 from ..snapshots import SNAPSHOT_S
+from ..sync import Client
 from .session import Duration, Failed, board, server_options
 
 
@@ -30,10 +32,17 @@ def save(file: str, force: bool, allowed_s: float, server: str | None, timeout: 
     """Save everything to FILE, which appears whole or not at all."""
     try:
         with board(server, timeout) as client:
-            size_bytes = client.snapshot.save(file, force=force, timeout=allowed_s)
+            size_bytes = _save(client, file, force, allowed_s)
     except OSError as error:
         raise Failed(f"{file}: {error.strerror or error}: choose another file") from error
     click.echo(f"saved {size_bytes} bytes to {file}")
+
+
+def _save(client: Client, file: str, force: bool, allowed_s: float) -> int:
+    try:
+        return client.snapshot.save(file, force=force, timeout=allowed_s)
+    except Conflict as error:
+        raise Failed(f"{file} exists: name another file, or replace it with --force") from error
 
 
 @snapshot.command()

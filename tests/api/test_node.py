@@ -42,6 +42,8 @@ async def test_a_node_that_stands_alone_lists_itself_and_says_so_to_the_rest(boa
         refused = await board(method, path, sent)
         assert refused.error == (409, "stands_alone", None)
         assert "stands alone" in refused.json["error"]["message"]
+    named = await board("POST", "/v1/cluster/transfer", {"to": "node-b"})
+    assert named.error == (400, "invalid_input", "to")
     nobody = await board("DELETE", "/v1/cluster/members/node-b")
     assert nobody.error == (404, "unknown_member", None)
     wrong = await board("POST", "/v1/cluster/members", {"name": "node-b"})

@@ -43,10 +43,11 @@ def test_a_registration_is_printed_listed_and_taken_off(callboard, here):
     again = here("deregister", "web", "web-1")
     assert again.code == 1
     assert "not registered" in again.err
+    assert "register it" not in again.err
 
 
 def test_without_id_and_address_both_are_made(here):
-    shown = json.loads(here("register", "made", "--port", 1, "--namespace", "other").out)
+    shown = json.loads(here("register", "made", "--port", 1, "--namespace", "other", "--json").out)
     assert shown["id"].startswith("made-")
     assert (shown["address"], shown["namespace"]) == ("127.0.0.1", "other")
     listed = here("instances", "made", "--json", "--namespace", "other")
@@ -137,6 +138,7 @@ def test_a_snapshot_is_saved_never_over_another_file_and_restored(callboard, her
     again = here("snapshot", "save", file)
     assert again.code == 1
     assert "exists" in again.err
+    assert "--force" in again.err
     assert here("snapshot", "save", file, "--force").code == 0
     here("kv", "delete", "snap/kept")
     assert callboard("snapshot", "restore", file).code == 0
