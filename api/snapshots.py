@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ..registry import InvalidInput
 from .call import Call, late
-from .errors import ApiError, invalid
+from .errors import ApiError, invalid, retry_later
 from .responses import Response, answer, headers
 from .streaming import begin, send
 
@@ -73,5 +73,10 @@ async def _receive(call: Call, file: IO[bytes]) -> None:
         if not chunk:
             return
         received_bytes += len(chunk)
-        await asyncio.to_thread(file.write, chunk)
+        try:
+            await asyncio.to_thread(file.write, chunk)
+        except OSError as error:
+            place = tempfile.gettempdir()
+            text = f"the snapshot cannot be kept in {place}: {error.strerror}; make room there"
+            raise retry_later("no_quorum", text) from error
     raise ApiError(413, "too_large", f"a snapshot has at most {SNAPSHOT_BYTES_MAX} bytes", "body")

@@ -1,5 +1,6 @@
 """What is asked about the node itself: status, probes, metrics, cluster, snapshots."""
 
+import errno
 import re
 
 import pytest
@@ -166,6 +167,17 @@ async def test_what_is_no_snapshot_is_refused_and_changes_nothing(own_board, bod
     assert refused.error == (400, "invalid_input", "body")
     assert "/tmp" not in refused.json["error"]["message"]
     assert (await own_board("GET", "/v1/services/web/instances/one")).status == 200
+
+
+async def test_a_snapshot_that_finds_no_room_is_refused_for_now(own_board, monkeypatch):
+    def full(_call, *_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("callboard.api.snapshots.asyncio.to_thread", full)
+    refused = await own_board("PUT", "/v1/snapshot", b"whatever")
+    monkeypatch.undo()
+    assert refused.status == 503
+    assert "No space left on device; make room there" in refused.json["error"]["message"]
 
 
 async def test_a_snapshot_that_says_to_be_huge_is_refused_at_once(board):
