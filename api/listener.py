@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Final
 
+from ..listening import TlsListener, listening_socket
 from ..tls import GOODBYE_S_MAX, HANDSHAKE_S_MAX
 from .connections import CONNECTIONS_MAX, BoundedServer
 
@@ -39,18 +40,22 @@ class ApiAddress:
         self.host: str = host
         self.port: int = port
 
-    async def listen(self, server: BoundedServer) -> asyncio.Server:
+    async def listen(self, server: BoundedServer) -> asyncio.Server | TlsListener:
         """Whoever connects talks to `server`, until what this returns is closed. After that they
         wait for the next who listens; or they are refused, if the address has been closed."""
         server.connections_max = self._connections_max
-        tls = self._tls
-        return await asyncio.get_running_loop().create_server(
+        bound = self._bound.dup()
+        if self._tls is None:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(server, sock=bound, backlog=BACKLOG)
+        return TlsListener(
+            bound,
+            self._tls,
             server,
-            sock=self._bound.dup(),
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_S_MAX if tls else None,
-            ssl_shutdown_timeout=GOODBYE_S_MAX if tls else None,
+            open_count=lambda: len(server.connections),
+            connections_max=self._connections_max,
+            handshake_s_max=HANDSHAKE_S_MAX,
+            goodbye_s_max=GOODBYE_S_MAX,
         )
 
     def close(self) -> None:
@@ -58,16 +63,10 @@ class ApiAddress:
 
 
 def _bind(config: ApiConfig) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((config.host, config.port))
-        made.listen(BACKLOG)
+        return listening_socket(config.host, config.port, BACKLOG)
     except OSError as error:
-        made.close()
         raise CannotListen(
             f"HTTP cannot listen on {config.host}:{config.port}: {error.strerror};"
             " choose another address with --http"
         ) from error
-    return made

@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from ..listening import TlsListener
 from ..registry import Registry, RegistryError
 from .call import Call
 from .connections import BoundedServer
@@ -47,7 +48,7 @@ class ApiServer:
         self._address = address
         self._router = Router(ROUTES)
         self._connections = BoundedServer(self._handle, registry)
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | TlsListener | None = None
         self._draining = False
         self._under_way = 0
         self._nothing_under_way = asyncio.Event()

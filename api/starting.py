@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from ..listening import TlsListener
 from .connections import BoundedServer
 from .errors import body_of, retry_later
 from .listener import ApiAddress
@@ -40,7 +41,7 @@ class Starting:
         """For people, to follow "it waits for"."""
         self._address = address
         self._connections = BoundedServer(self._handle, _NOTHING_YET)
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | TlsListener | None = None
 
     async def start(self) -> None:
         self._listener = await self._address.listen(self._connections)

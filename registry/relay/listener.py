@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from ...listening import TlsListener, listening_socket
+from ...tls import GOODBYE_S_MAX
 from .messages import (
     HELLO_BYTES_MAX,
     Garbage,
@@ -21,7 +22,9 @@ from .messages import (
 )
 
 CONNECTIONS_MAX: Final = 256
-"""One from each node of a cluster, several times over."""
+"""One from each node of a cluster, several times over; TLS handshakes count from accept on."""
+BACKLOG: Final = 128
+"""Connections that wait to be accepted: every node of a cluster at once."""
 HELLO_S_MAX: Final = 5.0
 """How long a connection may take to say who it is, its TLS handshake included."""
 MESSAGE_S_MAX: Final = 60.0
@@ -45,27 +48,32 @@ class RelayListener:
         self._cluster = cluster
         self._renewing = renewing
         self._tls = tls
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsListener | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
         """Raises `CannotListen`."""
         try:
-            self._server = await asyncio.start_server(
-                self._connected,
-                host,
-                port,
-                ssl=self._tls,
-                ssl_handshake_timeout=HELLO_S_MAX if self._tls else None,
-                family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-            )
+            bound = listening_socket(host, port, BACKLOG)
         except OSError as error:
             raise CannotListen(
                 f"nodes cannot be listened for on {host}:{port}: {error.strerror};"
                 " choose another address with --calls"
             ) from error
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = bound.getsockname()[1]
+        if self._tls is None:
+            self._server = await asyncio.start_server(self._connected, sock=bound)
+            return
+        self._server = TlsListener(
+            bound,
+            self._tls,
+            self._protocol,
+            open_count=lambda: len(self._connections),
+            connections_max=CONNECTIONS_MAX,
+            handshake_s_max=HELLO_S_MAX,
+            goodbye_s_max=GOODBYE_S_MAX,
+        )
 
     async def close(self) -> None:
         if self._server is None:
@@ -74,6 +82,9 @@ class RelayListener:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._connected)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
