@@ -12,8 +12,21 @@ COLUMN_GAP: Final = "  "
 
 def print_json(value: object, *, one_line: bool = False) -> None:
     """`one_line` for streams, where each line is one value."""
-    text = msgspec.json.encode(value)
+    text = msgspec.json.encode(_with_whole_seconds(msgspec.to_builtins(value)))
     click.echo(text if one_line else msgspec.json.format(text, indent=2))
+
+
+def _with_whole_seconds(value: object) -> object:
+    """15.0 as 15: that is how the HTTP API writes it, and jq and a shell tell them apart."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {key: _with_whole_seconds(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_with_whole_seconds(inner) for inner in value]
+        case _:
+            return value
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

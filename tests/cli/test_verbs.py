@@ -55,7 +55,8 @@ def test_without_id_and_address_both_are_made(here):
 
 
 def test_json_is_what_the_http_api_answers(here):
-    here("register", "shape", "--id", "s-1", "--port", 1, "--ttl", 0)
+    shown = here("register", "shape", "--id", "s-1", "--port", 1, "--ttl", 0)
+    assert '"ttl": 0,' in shown.out  # and not 0.0
     assert json.loads(here("services", "--json").out)["services"]["shape"] == {
         "instances": 1,
         "passing": 1,
