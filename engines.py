@@ -55,12 +55,11 @@ def advertised_host(config: ServeConfig) -> str:
     return config.calls.host
 
 
-async def hand_over(engine: Engine, *, leads: bool) -> None:
-    """Let others lead before this node goes, if its engine goes with it (`leads`): who leads an
-    etcd that stays is none of our business. Then let others keep the leases: not before, since a
-    leader that hands over drops what others write to be elected, and they hear of it late.
+async def hand_over(engine: Engine) -> None:
+    """Let others lead before this node goes, and then keep the leases: not before, since a leader
+    that hands over drops what others write to be elected, and they hear of it late.
     """
-    for step in [engine.transfer_leadership, engine.resign] if leads else [engine.resign]:
+    for step in (engine.transfer_leadership, engine.resign):
         try:
             async with asyncio.timeout(HAND_OVER_S_MAX):
                 await step()

@@ -135,7 +135,7 @@ class _Node:
     async def hand_over(self) -> None:
         """While it still serves: others keep the leases and lead when it is gone."""
         if self._engine is not None and not self._removed:
-            await hand_over(self._engine, leads=self._config.cluster is not None)
+            await hand_over(self._engine)
 
     def _on_removed(self) -> None:
         _log.critical("this node has been removed from its cluster: it stops")

@@ -1,4 +1,4 @@
-"""What a node that stops leaves to the others, and what it lets alone."""
+"""What a node that stops leaves to the others."""
 
 import pytest
 from callboard.engines import hand_over
@@ -19,14 +19,8 @@ class Engine:
             raise self._error
 
 
-@pytest.mark.parametrize(("leads", "done"), [(True, ["transfer", "resign"]), (False, ["resign"])])
-async def test_who_leads_is_changed_only_where_the_leader_may_go_with_the_node(leads, done):
-    engine = Engine()
-    await hand_over(engine, leads=leads)
-    assert engine.done == done
-
-
-async def test_a_node_stops_all_the_same_when_nobody_takes_over():
-    engine = Engine(Refused("no majority"))
-    await hand_over(engine, leads=True)
+@pytest.mark.parametrize("error", [None, Refused("no majority")])
+async def test_a_node_hands_over_the_lead_and_then_the_leases(error):
+    engine = Engine(error)
+    await hand_over(engine)
     assert engine.done == ["transfer", "resign"]

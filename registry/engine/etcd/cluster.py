@@ -108,8 +108,11 @@ class Cluster:
         await self._change(lambda at: at.cluster.MemberRemove, MemberRemoveRequest(ID=member.ID))
 
     async def transfer(self) -> str:
-        """Only the leader itself can hand over: does nothing when it is at no endpoint of ours."""
+        """Who leads somebody else's etcd is theirs to say. Of ours only the leader itself
+        can hand over: does nothing when it is at no endpoint of ours."""
         cluster = await self._ask()
+        if not self._owned:
+            return str(self._names.get(cluster.leader, ""))
         leading = [
             endpoint
             for endpoint in self._connection.endpoints

@@ -78,7 +78,7 @@ async def test_a_member_joins_as_a_learner_and_is_promoted(
     start_etcd, open_board, etcd_member, tmp_path, until
 ):
     member = start_etcd()
-    engine = await open_board(member)
+    engine = await open_board(member, owned=True)
     await engine.commit([Put(b"%d" % number, bytes(1000)) for number in range(100)])
     with pytest.raises(StandsAlone):
         await engine.transfer_leadership()
@@ -96,7 +96,10 @@ async def test_a_member_joins_as_a_learner_and_is_promoted(
         new.start()
         await asyncio.to_thread(new.wait_ready)  # a learner answers no reads
         assert [one.healthy for one in await engine.members()] == [True, True]
-        both = await open_board(member, new)
+        guest = await open_board(member, new)
+        assert await guest.transfer_leadership() == "m0"
+        assert await leader_of(guest) == "m0", "nobody moves the lead of somebody else's etcd"
+        both = await open_board(member, new, owned=True)
         assert await both.transfer_leadership() == "m1"
         assert await leader_of(both) == "m1"
         await until(lambda: engine.status().leader == "m1")
