@@ -236,7 +236,7 @@ def test_a_status_after_a_registration_of_the_same_batch_is_written_onto_that(bo
 
 def test_what_a_call_renews_and_then_writes_is_not_passed_on(board):
     """The keeper would say that it is unknown, and the registration would be put back."""
-    board.keeps_leases = False
+    board.elected = False
     board.put(an_instance())
     board.put(an_instance("web-2"))
     renewals = Register(an_instance()), Heartbeat(WEB1)
