@@ -10,10 +10,12 @@ from typing import Final
 
 from .catalog import Catalog, Departed, Entry
 from .engine.seam import Change, Pair
+from .hold_record import decode_held
 from .instance import TTL_NEVER, DamagedValue, decode_instance
 from .kv import KvStore, decode_kv
 from .leases import Leases
 from .names import (
+    HELD_KEY,
     INSTANCE_PREFIX,
     KV_PREFIX,
     RENEWED_PREFIX,
@@ -43,6 +45,8 @@ class Board:
         self.elected = True
         """Whether this node was elected to keep the leases, as far as it has been told."""
         self._holds = holds
+        self.held_s = 0.0
+        """For how long keepers have held leases back, as the last of them has written."""
         self.expiring: set[bytes] = set()
         """Keys whose deletion is on its way: a renewal now would come too late. The next
         change to a key, whatever it is, ends that."""
@@ -84,6 +88,8 @@ class Board:
                 elif change.key.startswith(RENEWED_PREFIX) and change.value is not None:
                     for key in decode_renewed(change.value):
                         self.renew_key(key, now_s)
+                elif change.key == HELD_KEY:
+                    self.held_s = 0.0 if change.value is None else decode_held(change.value)
             except (DamagedValue, ValueError):
                 _log.exception("the pair %r cannot be read; it is not shown", change.key)
         self.watches.publish(events)
@@ -150,6 +156,8 @@ class Board:
             kv, ttl_s = _kv_pair(pair)
             self.kv.load(kv)
             self._set_lease(pair.key, ttl_s, now_s)
+        elif pair.key == HELD_KEY:
+            self.held_s = decode_held(pair.value)
 
     def _apply_instance(self, change: Change, now_s: float) -> Event | None:
         name = instance_name(change.key)

@@ -20,13 +20,19 @@ from .engine.seam import (
     EngineError,
     Guard,
     OutcomeUnknown,
+    Put,
     Superseded,
 )
+from .hold_record import encode_held
 from .leases import TICK_S
 from .mass_expiry import MassExpiry
+from .names import HELD_KEY
 
 DELETES_PER_COMMIT_MAX: Final = 1000
 """Many expiries at once must not make other writers wait for one huge transaction."""
+
+RECORD_S: Final = 10.0
+"""How much of a hold may be forgotten with its keeper."""
 
 RETRY_S: Final = 1.0
 """How long an expiry that the engine refused waits: a full disk is not freed by asking faster."""
@@ -55,8 +61,9 @@ class Expiry:
 
     def begin(self) -> None:
         """This node keeps the leases from now on: each starts with its full TTL."""
-        self._board.leases.restart(self._clock())
-        self._mass.restart()
+        now_s = self._clock()
+        self._board.leases.restart(now_s)
+        self._mass.restart(now_s, self._board.held_s)
 
     def stand_by(self) -> None:
         """Another node keeps the leases: none runs out here. Now and then, so that leases that
@@ -87,6 +94,20 @@ class Expiry:
                 self._say_held(len(held))
             if going:
                 await self._delete(going, guard)
+        await self._record_hold(guard)
+
+    async def _record_hold(self, guard: Guard) -> None:
+        """For the keeper after this one: a hold has an end, however often keepers change."""
+        held_s, recorded_s = self._mass.held_s(self._clock()), self._board.held_s
+        if bool(held_s) == bool(recorded_s) and held_s - recorded_s < RECORD_S:
+            return
+        record = Put(HELD_KEY, encode_held(held_s)) if held_s else Delete(HELD_KEY)
+        try:
+            await self._engine.commit([record], guard)
+        except Superseded:
+            raise
+        except EngineError as error:
+            _log.debug("how long leases are held back could not be recorded: %s", error)
 
     def _say_held(self, count: int) -> None:
         self.held_back_total += count

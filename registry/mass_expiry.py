@@ -35,6 +35,10 @@ class MassExpiry:
         self._holding = False
         self._held: dict[bytes, float] = {}
         self._held_until_s = 0.0
+        self._held_since_s = 0.0
+        self._spent_s = 0.0
+        """Of the hold, by keepers before this one."""
+        self._spent_until_s = 0.0
         self._put_off: dict[bytes, float] = {}
         self._put_off_until_s = 0.0
 
@@ -47,12 +51,19 @@ class MassExpiry:
         """Keys and until when; those that have been renewed meanwhile, too."""
         return self._held
 
+    def held_s(self, now_s: float) -> float:
+        """How long leases have been held back in all, by earlier keepers too; 0 when none are."""
+        return self._spent_s + (now_s - self._held_since_s if self._held else 0.0)
+
     def judge(self, due: int, leases: int, now_s: float) -> None:
         """`due` of the `leases`, none of which `may_go`, have run out: decide whether they may."""
         while self._recent and self._recent[0][0] <= now_s - WINDOW_S:
             self._recent_count -= self._recent.popleft()[1]
         if self._held and now_s > self._held_until_s + WINDOW_S:
             self._held.clear()  # what is left of them was renewed
+            self._spent_s = 0.0
+        if not self._held and now_s > self._spent_until_s:
+            self._spent_s = 0.0
         if self._put_off and now_s > self._put_off_until_s + WINDOW_S:
             self._put_off.clear()
         allowed = max(LEAST, self._share * (leases + self._recent_count))
@@ -68,17 +79,22 @@ class MassExpiry:
         going = {key: ttl for key, ttl in run_out.items() if self._admits(key, now_s)}
         if len(going) == len(run_out):
             return going, {}
-        self._held_until_s = now_s + self._hold_s
+        if not self._held:
+            self._held_since_s = now_s
+        self._held_until_s = now_s + self._hold_s - self._spent_s
         kept = dict.fromkeys(run_out.keys() - going.keys(), self._held_until_s)
         self._held.update(kept)
         return going, kept
 
-    def restart(self) -> None:
-        """Another keeper was at work meanwhile: every lease begins anew."""
+    def restart(self, now_s: float, held_s: float = 0.0) -> None:
+        """Another keeper was at work meanwhile: every lease begins anew. What it had held back for
+        `held_s` is held for the rest of its time; unless nothing runs out for as long as that."""
         self._recent.clear()
         self._recent_count = 0
         self._held.clear()
         self._put_off.clear()
+        self._spent_s = held_s
+        self._spent_until_s = now_s + self._hold_s
 
     def put_off(self, keys: Iterable[bytes], until_s: float) -> None:
         """These were admitted, are still there, and are due again at `until_s`."""
@@ -99,4 +115,4 @@ class MassExpiry:
         judged_before = self.may_go(key, now_s)
         self._held.pop(key, None)
         self._put_off.pop(key, None)
-        return judged_before or not self._holding
+        return judged_before or not self._holding or self._spent_s >= self._hold_s

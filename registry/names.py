@@ -17,6 +17,8 @@ INSTANCE_PREFIX: Final = b"i/"
 KV_PREFIX: Final = b"k/"
 RENEWED_PREFIX: Final = b"r/"
 """One key for each node, written when it cannot reach the keeper: the keys that it renews."""
+HELD_KEY: Final = b"h/held"
+"""Written by the keeper while the mass-expiry guard holds leases back: for how long already."""
 
 
 class InstanceName(NamedTuple):

@@ -297,6 +297,30 @@ async def test_expiries_that_are_refused_again_and_again_are_no_mass_expiry(tmp_
     await sqlite.close()
 
 
+async def test_a_hold_has_an_end_however_often_keepers_change(tmp_path):
+    """Each new keeper gives the full TTL once, and holds back for what earlier ones have left."""
+    sqlite = await SqliteEngine.open(tmp_path / "data")
+    board = Board(sqlite, MassExpiry(hold_s=100.0))
+    await board.start()
+    await board.registry.batch([Register(web(f"web-{n}", ttl=TTL_S)) for n in range(50)])
+    await board.sweep_in(TTL_S + 0.1)
+    assert board.registry.held_back == 50
+    elections = 0
+    while board.registry.instance_count:
+        for _ in range(4):
+            await board.sweep_in(15.0)
+        board.registry._expiry.begin()
+        elections += 1
+        assert elections < 10
+    assert elections > 1
+    assert board.registry.held_back == 0
+    await board.sweep_in(200.0)
+    _, pages = await sqlite.load()
+    assert [pair.key async for page in pages for pair in page] == [], "nor is it remembered"
+    await board.registry.close()
+    await sqlite.close()
+
+
 async def test_a_renewal_after_a_refused_expiry_counts(board):
     await board.registry.register(web())
     board.engine.error = Refused("no space")

@@ -67,9 +67,28 @@ def test_it_can_be_switched_off_and_begins_anew_with_another_keeper():
         assert swept(mass, keys(0, 900), 1000, 0.0)[1] == {}
     mass = MassExpiry(0.15, HOLD_S)
     swept(mass, keys(0, 500), 1000, 0.0)
-    mass.restart()
+    mass.restart(0.5)
     assert mass.held == {}
     assert swept(mass, keys(0, 5), 1000, 1.0)[1] == {}
+
+
+def test_what_earlier_keepers_have_held_back_is_held_for_the_rest_of_its_time():
+    mass = MassExpiry(0.15, HOLD_S)
+    mass.restart(0.0, held_s=200.0)
+    assert mass.held_s(10.0) == 200.0
+    assert set(swept(mass, keys(0, 500), 1000, 10.0)[1].values()) == {110.0}
+    assert mass.held_s(50.0) == 240.0
+    mass.restart(60.0, held_s=HOLD_S)
+    going, held = swept(mass, keys(0, 500), 1000, 70.0)
+    assert (len(going), held) == (500, {})
+
+
+def test_a_hold_that_nobody_went_on_with_is_forgotten():
+    mass = MassExpiry(0.15, HOLD_S)
+    mass.restart(0.0, held_s=200.0)
+    mass.judge(0, 1000, HOLD_S + 1)
+    assert mass.held_s(HOLD_S + 1) == 0
+    assert set(swept(mass, keys(0, 500), 1000, HOLD_S + 2)[1].values()) == {2 * HOLD_S + 2}
 
 
 @given(
