@@ -13,6 +13,7 @@ from .names import (
     DEFAULT,
     AboveNamespace,
     AbovePorts,
+    AboveProtocol,
     AboveService,
     Address,
     Apex,
@@ -166,7 +167,7 @@ class Answers:
                 return self._addresses(self._server_addresses, qtype)
             case Apex():
                 return self._apex(zone, zone_offset, qtype)
-            case AboveService() | AbovePorts() | AboveNamespace():
+            case AboveService() | AbovePorts() | AboveProtocol() | AboveNamespace():
                 return EMPTY if _is_above(store, asked) else ABSENT
             case Nothing():
                 return ABSENT
@@ -281,13 +282,17 @@ def _records(
     return store.find(asked.service)
 
 
-def _is_above(store: Store, asked: AboveService | AbovePorts | AboveNamespace) -> bool:
+def _is_above(
+    store: Store, asked: AboveService | AbovePorts | AboveProtocol | AboveNamespace
+) -> bool:
     """Whether there is anything below an empty non-terminal (RFC 8020)."""
     match asked:
         case AboveService(service):
             return store.has_service(service)
         case AbovePorts(service, protocol):
             return store.find(service, port_protocol_facet(protocol))[0]
+        case AboveProtocol(namespace, protocol):
+            return store.has_protocol(namespace, protocol)
         case AboveNamespace(namespace):
             return namespace == DEFAULT or store.has_namespace(namespace)
 

@@ -73,6 +73,13 @@ class AbovePorts(NamedTuple):
     protocol: bytes
 
 
+class AboveProtocol(NamedTuple):
+    """`_PROTO.Z`: there as long as the namespace has a service of the protocol."""
+
+    namespace: bytes
+    protocol: bytes
+
+
 class AboveNamespace(NamedTuple):
     """An empty non-terminal that is there as long as the namespace is."""
 
@@ -93,6 +100,7 @@ Asked = (
     | ServiceLocation
     | AboveService
     | AbovePorts
+    | AboveProtocol
     | AboveNamespace
     | Nothing
 )
@@ -159,7 +167,7 @@ def _in_namespace(below: Labels, namespace: bytes) -> Asked:
         return _address(rest) if namespace == DEFAULT else Nothing()
     if _marked(kind):
         if not rest:
-            return AboveNamespace(namespace)
+            return AboveProtocol(namespace, kind[1:])
         if len(rest) == 1 and _marked(rest[0]):
             return ServiceLocation(service_key(namespace, rest[0][1:]), kind[1:], None)
     return Nothing()

@@ -91,6 +91,16 @@ def address_of(record: bytes) -> bytes | None:
     return None if size_bytes is None else record[begin : begin + size_bytes]
 
 
+def protocol_of(record: bytes) -> bytes:
+    """The protocol in lower case, without taking the rest apart."""
+    begin = record[0] + 1 + FIXED.size
+    end = begin + _address_bytes(record, record[record[0] + 1] & ~WITHHELD, begin)
+    if end == len(record):
+        return NO_EXTRAS.protocol
+    # An array of four (one byte), whose first is a bin 8: its mark, its length, its bytes.
+    return record[end + 3 : end + 3 + record[end + 2]]
+
+
 def tag_facet(tag: bytes) -> bytes:
     return b"t" + tag
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from .crowd import Crowd
-from .names import namespace_of
-from .record import facets_of, is_handed_out, prefix_of, tag_facet, unpack_record
+from .names import namespace_of, service_key
+from .record import facets_of, is_handed_out, prefix_of, protocol_of, tag_facet, unpack_record
 from .reverse import ReverseIndex
 from .wire import LABEL_BYTES_MAX
 
@@ -32,6 +32,8 @@ class Store:
         self._services: dict[bytes, Held] = {}
         self.held_of: HeldOf = self._services.get
         self._namespaces: dict[bytes, int] = {}
+        self._protocols: dict[bytes, int] = {}
+        """How many instances speak each, by `service_key` of namespace and protocol."""
 
     @property
     def services(self) -> int:
@@ -42,6 +44,9 @@ class Store:
 
     def has_namespace(self, namespace: bytes) -> bool:
         return namespace in self._namespaces
+
+    def has_protocol(self, namespace: bytes, protocol: bytes) -> bool:
+        return service_key(namespace, protocol) in self._protocols
 
     def is_crowd(self, key: bytes) -> bool:
         return isinstance(self._services.get(key), Crowd)
@@ -83,9 +88,11 @@ class Store:
         """Put a record in, or take one out when it is nothing but the id's prefix."""
         prefix = prefix_of(record)
         held = self._services.get(key)
+        before = None if held is None else self.one(key, prefix[1:])
+        left = record if len(record) > len(prefix) else None
+        self.count_protocols(key, before, left)
         if self.reverse is not None:
-            left = record if len(record) > len(prefix) else None
-            self.reverse.put(key, prefix, self.one(key, prefix[1:]), left)
+            self.reverse.put(key, prefix, before, left)
         if len(record) == len(prefix):
             if held is not None:
                 self._remove(key, held, prefix)
@@ -95,9 +102,26 @@ class Store:
             namespace = namespace_of(key)
             self._namespaces[namespace] = self._namespaces.get(namespace, 0) + 1
         else:
-            before = _count(held)
+            count = _count(held)
             added = self._services[key] = _added(held, prefix, record)
-            self.instances += _count(added) - before
+            self.instances += _count(added) - count
+
+    def count_protocols(self, key: bytes, before: bytes | None, record: bytes | None) -> None:
+        """An instance's record has become another; None stands for none."""
+        old = protocol_of(before) if before else None
+        new = protocol_of(record) if record else None
+        if old == new:
+            return
+        namespace = namespace_of(key)
+        for protocol, by in ((old, -1), (new, 1)):
+            if protocol is None:
+                continue
+            name = service_key(namespace, protocol)
+            count = self._protocols.get(name, 0) + by
+            if count:
+                self._protocols[name] = count
+            else:
+                del self._protocols[name]
 
     def _remove(self, key: bytes, held: Held, prefix: bytes) -> None:
         before = _count(held)

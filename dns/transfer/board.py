@@ -55,7 +55,12 @@ class FlatStore(Store):
     def put(self, key: bytes, records: Records) -> None:
         if self.reverse is not None:
             self._index(self.reverse, key, records)
-        before = len(self.records(key))
+        held = self.records(key)
+        for one in set(held).difference(records):
+            self.count_protocols(key, one, None)
+        for one in set(records).difference(held):
+            self.count_protocols(key, None, one)
+        before = len(held)
         self.instances += len(records) - before
         if bool(before) != bool(records):
             namespace = namespace_of(key)

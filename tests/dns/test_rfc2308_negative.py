@@ -20,7 +20,7 @@ def web(board):
 @pytest.mark.parametrize(
     "name",
     [
-        "service", "instance", "addr", "_tcp", "_udp", "_tcp.service",
+        "service", "instance", "addr", "_tcp", "_tcp.service",
         "_tcp.web.service", "_udp.web.service", "web.instance", "off.instance",
         "prod.ns", "service.prod.ns", "instance.prod.ns", "_tcp.prod.ns", "api.instance.prod.ns",
         "default.ns", "service.default.ns", "_metrics._tcp.web.service", "_web._tcp",
@@ -34,6 +34,7 @@ def test_what_stands_above_a_name_exists_without_records(web, name):
     "name",
     [
         "nope.service", "v2.nope.service", "v3.web.service", "x.v2.web.service", "nope",
+        "_udp", "_udp.prod.ns",
         "_tcp.nope.service", "_nope._tcp.web.service", "_metrics._udp.web.service",
         "x._tcp.web.service", "_nope._tcp", "_web._udp", "x._tcp", "_web._v3.service",
         "nope.instance", "b.web.instance", "a.nope.instance", "x.a.web.instance",
@@ -59,6 +60,18 @@ def test_what_does_not_exist_is_nxdomain_for_every_type(web, name):
 )  # fmt: skip
 def test_a_name_without_the_type_is_nodata(web, name, rdtype):
     assert web.shape(name, rdtype) == NODATA
+
+
+def test_above_services_of_a_protocol_there_is_something_only_with_some(board):
+    assert board.shape("_tcp") == "NXDOMAIN AA 0/1/0"
+    board.register("web", "a")
+    assert (board.shape("_tcp"), board.shape("_udp")) == (NODATA, NXDOMAIN)
+    board.register("web", "a", protocol="UDP", status="critical")
+    assert (board.shape("_tcp"), board.shape("_udp")) == (NXDOMAIN, NODATA)
+    board.register("api", "a", namespace="prod")
+    assert (board.shape("_tcp"), board.shape("_tcp.prod.ns")) == (NXDOMAIN, NODATA)
+    board.remove("web", "a")
+    assert board.shape("_udp") == NXDOMAIN
 
 
 def test_above_ports_there_is_something_only_with_ports(board):

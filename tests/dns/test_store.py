@@ -3,7 +3,14 @@
 import pytest
 from callboard.dns.names import DEFAULT
 from callboard.dns.projection import id_prefix, key_of, pack_record
-from callboard.dns.record import Extras, facets_of, is_handed_out, tag_facet, unpack_record
+from callboard.dns.record import (
+    Extras,
+    facets_of,
+    is_handed_out,
+    protocol_of,
+    tag_facet,
+    unpack_record,
+)
 from callboard.dns.store import SMALL_MAX, Store
 from callboard.registry.instance import Instance, Port
 from callboard.registry.names import DEFAULT_NAMESPACE
@@ -32,7 +39,9 @@ def test_the_default_namespace_is_the_registrys():
 
 @given(INSTANCES)
 def test_a_record_keeps_what_dns_needs(instance):
-    record = unpack_record(pack_record(instance))
+    packed = pack_record(instance)
+    record = unpack_record(packed)
+    assert protocol_of(packed) == record.extras.protocol
     assert record.id == instance.id.encode()
     assert record.handed_out == (instance.status in ("passing", "warning"))
     assert record.port == (instance.port or 0)
@@ -97,7 +106,14 @@ def agree(store, model):
     assert store.services == len(model)
     assert store.instances == sum(map(len, model.values()))
     namespaces = {(key.partition(b".")[2] or b"default") for key in model}
+    spoken = {
+        (key.partition(b".")[2] or b"default", unpack_record(record).extras.protocol)
+        for key, records in model.items()
+        for record in records.values()
+    }
     for namespace in (b"default", b"prod", b"other"):
+        for protocol in (b"tcp", b"udp", b"sctp"):
+            assert store.has_protocol(namespace, protocol) == ((namespace, protocol) in spoken)
         assert store.has_namespace(namespace) == (namespace in namespaces)
     for key in (b"web", b"db", b"web.prod", b"db.prod"):
         held = model.get(key, {})

@@ -116,15 +116,8 @@ def beside_alias(packet, _):
     )
 
 
-def above_protocols(packet, ours):
-    """`_PROTO.Z` is always there: whether any service speaks it is not kept."""
-    at = 13 + packet.wire[12]
-    directly = packet.wire[at:].lower().startswith(b"\x09callboard\x08internal\0")
-    return packet.wire[13:14] == b"_" and directly and ours is not None and ours.rcode == 0
-
-
 OURS = (
-    odd_class, other_opcode, odd_header, malformed, spare_bytes, beside_alias, above_protocols,
+    odd_class, other_opcode, odd_header, malformed, spare_bytes, beside_alias,
 )  # fmt: skip
 
 
