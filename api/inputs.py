@@ -35,8 +35,8 @@ RENEWALS_MAX: Final = 10_000
 # In patterns `$` would let a line end through: what must end is said by `(?![\s\S])`, which
 # JavaScript, and so the description of the API, understands as well.
 _END: Final = r"(?![\s\S])"
-_NO_CONTROLS: Final = r"^(?![\s\S]*[\x00-\x1f\x7f])"
-_NO_NUL: Final = r"^(?![\s\S]*\x00)"
+_NO_CONTROLS: Final = rf"^[^\x00-\x1f\x7f]*{_END}"
+_NO_NUL: Final = rf"^[^\x00]*{_END}"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
@@ -181,8 +181,10 @@ def agree(field: str, in_body: str, in_url: str) -> None:
 
 def checked_ttl_s(value: float | str, field: str = "ttl") -> float:
     try:
-        # To the millisecond, as it is shown: what is read and put back must change nothing.
-        ttl_s = round(parse_duration_s(value) if isinstance(value, str) else float(value), 3)
+        ttl_s = parse_duration_s(value) if isinstance(value, str) else float(value)
+        if ttl_s % 1:
+            # To the millisecond, as it is shown: what is read and put back must change nothing.
+            ttl_s = round(ttl_s, 3)
     except (ValueError, OverflowError) as error:
         raise invalid(field, str(error)) from error
     if ttl_s != TTL_NEVER and not TTL_S_MIN <= ttl_s <= TTL_S_MAX:

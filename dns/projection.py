@@ -1,15 +1,20 @@
 """From a registered instance to the record that the DNS workers keep of it."""
 
 import socket
+import struct
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from ..registry.instance import HANDED_OUT, Instance
+from ..registry.instance import HANDED_OUT, Instance, Port
 from .names import service_key
 from .record import FIXED, HOST, IPV4, IPV6, NO_ADDRESS, WITHHELD
 from .wire import LABEL_BYTES_MAX, labels_of, name_bytes
 
+EXTRAS_KEPT_MAX: Final = 256
+"""Instances of a service differ in their addresses, seldom in tags, ports or meta. With the
+largest that may be registered these are some 20 MB."""
 _SHORT_MAX: Final = 0xFFFF
 _DEFAULT_PROTOCOL: Final = "tcp"
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -32,13 +37,12 @@ def pack_record(instance: Instance, weight_scale: int = 1) -> bytes:
     kind, address = _pack_address(instance.address)
     if instance.status not in HANDED_OUT:
         kind |= WITHHELD
-    fixed = FIXED.pack(
-        kind,
-        _clamped(instance.priority),
-        _clamped(instance.weight * weight_scale),
-        _clamped(instance.port or 0),
-    )
-    return id_prefix(instance.id) + fixed + address + _pack_extras(instance)
+    numbers = instance.priority, instance.weight * weight_scale, instance.port or 0
+    try:
+        fixed = FIXED.pack(kind, *numbers)
+    except struct.error:
+        fixed = FIXED.pack(kind, *map(_clamped, numbers))
+    return id_prefix(instance.id) + fixed + address + _extras(instance)
 
 
 def _pack_address(address: str) -> tuple[int, bytes]:
@@ -53,21 +57,27 @@ def _pack_address(address: str) -> tuple[int, bytes]:
         return NO_ADDRESS, b""
 
 
-def _pack_extras(instance: Instance) -> bytes:
-    if not (
-        instance.meta
-        or instance.tags
-        or instance.ports
-        or instance.protocol.lower() != _DEFAULT_PROTOCOL
-    ):
+def _extras(instance: Instance) -> bytes:
+    meta, ports = instance.meta, instance.ports
+    if not (instance.tags or meta or ports or instance.protocol.lower() != _DEFAULT_PROTOCOL):
         return b""
-    tags = [label for tag in instance.tags if (label := _label(tag))]
-    ports = [
+    return _pack_extras(instance.protocol, instance.tags, tuple(ports.items()), tuple(meta.items()))
+
+
+@lru_cache(EXTRAS_KEPT_MAX)
+def _pack_extras(
+    protocol: str,
+    tags: tuple[str, ...],
+    ports: tuple[tuple[str, Port], ...],
+    meta: tuple[tuple[str, str], ...],
+) -> bytes:
+    labels = [label for tag in tags if (label := _label(tag))]
+    numbers = [
         (name.lower().encode(), named.protocol.lower().encode(), _clamped(named.port))
-        for name, named in instance.ports.items()
+        for name, named in ports
     ]
-    text = [_attribute(key, value) for key, value in instance.meta.items()]
-    return _encoder.encode((instance.protocol.lower().encode(), tags, ports, text))
+    text = [_attribute(key, value) for key, value in meta]
+    return _encoder.encode((protocol.lower().encode(), labels, numbers, text))
 
 
 def _label(tag: str) -> bytes | None:

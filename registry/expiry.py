@@ -144,7 +144,9 @@ class Expiry:
         """Try again later, unless the registration has been replaced meanwhile."""
         now_s = self._clock()
         until_s = now_s + RETRY_S
-        still_there = [key for key, expect, _ in deletes if self._board.revision_of(key) == expect]
+        still_there = [
+            delete.key for delete in deletes if self._board.revision_of(delete.key) == delete.expect
+        ]
         for key in still_there:
             self._board.leases.set_deadline(key, ttls_s[key], until_s, now_s)
         self._mass.put_off(still_there, until_s)

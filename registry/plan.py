@@ -29,7 +29,7 @@ REGISTRATION_BYTES_MAX: Final = 64 * 1024
 """One registration as stored: a page of metadata, not a document store."""
 
 
-class Written(NamedTuple):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """The result stands in the engine's answer to operation number `position`."""
 
     position: int

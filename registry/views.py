@@ -9,7 +9,7 @@ from .instance import Instance, Status
 from .names import InstanceName
 
 
-class Listed(NamedTuple):
+class Listed(msgspec.Struct, frozen=True, gc=False):
     """An instance as it is on the board now. `expires_in_s` is None when it never expires."""
 
     instance: Instance
@@ -33,7 +33,7 @@ class KvPair(NamedTuple):
     modify_index: int
 
 
-class Registered(NamedTuple):
+class Registered(msgspec.Struct, frozen=True, gc=False):
     listed: Listed
     created: bool
 
@@ -43,7 +43,7 @@ class Renewal(NamedTuple):
     expires_in_s: float | None
 
 
-class Register(NamedTuple):
+class Register(msgspec.Struct, frozen=True, gc=False):
     instance: Instance
 
 
@@ -85,7 +85,7 @@ BoardTopic = ServicesTopic | ServiceTopic
 Topic = BoardTopic | KvTopic
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One change to one instance. `listed` is None when it is gone; `last` is what it was."""
 
     index: int

@@ -18,6 +18,9 @@ HISTORY_EVENTS_MAX: Final = 8192
 QUEUE_EVENTS_MAX: Final = 65_536
 """How far a subscription may fall behind: about 60 s at 1,000 changes a second."""
 
+_EVERYTHING: Final = (None,)
+"""`ServicesTopic(None)`, which every event concerns."""
+
 
 class Lagged(Exception):
     """The reader was too slow, or asked for changes no longer kept: take a snapshot again."""
@@ -131,11 +134,12 @@ class Watches:
         self._history.extend(events)
         while len(self._history) > HISTORY_EVENTS_MAX:
             self._history_after = self._history.popleft().index
-        by_topic: dict[tuple[object, ...], list[Event]] = {}
-        for event in events:
-            for topic in topics_of(event):
-                if topic in self._subscriptions or topic in self._waiters:
-                    by_topic.setdefault(topic, []).append(event)
+        by_topic: dict[tuple[object, ...], list[Event]] = {_EVERYTHING: events}
+        if self._is_anything_narrower_asked():
+            for event in events:
+                for topic in topics_of(event):
+                    if topic in self._subscriptions or topic in self._waiters:
+                        by_topic.setdefault(topic, []).append(event)
         for topic, concerned in by_topic.items():
             for subscription in self._subscriptions.get(topic, ()):
                 subscription.offer(concerned)
@@ -186,6 +190,12 @@ class Watches:
             self._prefix_chars[len(topic.key)] -= 1
             self._prefix_chars += Counter()  # drops what has fallen to zero
 
+    def _is_anything_narrower_asked(self) -> bool:
+        """Often the DNS feed is the only one that listens, and there is nothing to sort out."""
+        return any(
+            len(asked) > (_EVERYTHING in asked) for asked in (self._subscriptions, self._waiters)
+        )
+
     def _wake(self, topic: tuple[object, ...]) -> None:
         for waiter in self._waiters.get(topic, ()):
             if not waiter.done():
@@ -193,11 +203,11 @@ class Watches:
 
 
 def topics_of(event: Event) -> tuple[tuple[object, ...], ...]:
-    """Every topic that a change to an instance belongs to, as the plain tuples that equal them:
-    this is asked for every change, and a plain tuple costs a tenth."""
+    """Every topic but `_EVERYTHING` that a change to an instance belongs to, as the plain tuples
+    that equal them: this is asked for every change, and a plain tuple costs a tenth."""
     namespace, service, _ = event.name
-    return (namespace, service), (namespace,), (None,)
+    return (namespace, service), (namespace,)
 
 
 def concerns(event: Event, topic: BoardTopic) -> bool:
-    return topic in topics_of(event)
+    return topic == _EVERYTHING or topic in topics_of(event)

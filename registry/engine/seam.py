@@ -11,17 +11,22 @@ An engine keeps ordered key-value pairs and numbers every change. What it promis
 5. *Stopped is stopped*: after a failed fsync nothing is ever written again by this process.
 
 The registry builds everything else (names, leases, watches) on these five.
+
+What is made for every write is a struct without garbage collection: it is made in a quarter of
+the time of a NamedTuple, and holds nothing that could hold it.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 ABSENT = 0
 """The `expect` and the revision of a key that does not exist."""
 
 
-class Put(NamedTuple):
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Store `value`, if the modify revision of `key` is `expect` (None: whatever it is)."""
 
     key: bytes
@@ -29,7 +34,7 @@ class Put(NamedTuple):
     expect: int | None = None
 
 
-class Delete(NamedTuple):
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Remove `key`, under the same condition. Removing an absent key is a `Conflict(ABSENT)`."""
 
     key: bytes
@@ -41,14 +46,14 @@ class Delete(NamedTuple):
 Operation = Put | Delete
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True, gc=False):
     """The operation took effect at `revision`; new keys have `create_revision == revision`."""
 
     revision: int
     create_revision: int
 
 
-class Conflict(NamedTuple):
+class Conflict(msgspec.Struct, frozen=True, gc=False):
     """The condition did not hold: the key is at `revision` (`ABSENT` when it is not there)."""
 
     revision: int
@@ -66,7 +71,7 @@ class Pair(NamedTuple):
     modify_revision: int
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One change in the order of revisions; `value` None says that the key is gone.
 
     Then `create_revision` is that of the pair which went, or `ABSENT` where nobody tells: etcd

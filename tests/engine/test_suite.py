@@ -119,7 +119,8 @@ async def test_a_watch_tells_every_change_once_in_order_and_whole(engine):
     assert expired.create_revision == put.revision
     [gone] = [change for change in changes[1:3] if change.value is None]
     assert gone.create_revision in {put.revision, ABSENT}
-    assert changes[3][:3] == (b"b", None, removed.revision)
+    last = changes[3]
+    assert (last.key, last.value, last.revision) == (b"b", None, removed.revision)
     assert len(changes) == 4
 
 

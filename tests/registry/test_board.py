@@ -139,8 +139,13 @@ class BoardMachine(RuleBasedStateMachine):
         """What a restart makes of the same pairs, in the engine's order of keys."""
         self.apply()
         pairs = [
-            Pair(instance_key(name), encode_instance(i), created, modified)
-            for name, (i, created, modified, _) in self.instances.items()
+            Pair(
+                instance_key(name),
+                encode_instance(one.instance),
+                one.create_index,
+                one.modify_index,
+            )
+            for name, one in self.instances.items()
         ] + [
             Pair(kv_key(key), encode_kv(StoredKv(flags, 0, value)), created, modified)
             for key, value, flags, created, modified in self.kv.values()
