@@ -28,6 +28,7 @@ class History:
         self._bytes = 0
         self._waiters: set[asyncio.Future[None]] = set()
         self._closed = False
+        self._defect: BaseException | None = None
 
     def append(self, batch: Sequence[Change]) -> None:
         """Keep `batch` and wake the watchers; the oldest go when the others fill the bounds.
@@ -60,9 +61,10 @@ class History:
         self.revision = self._oldest = revision
         self._wake()
 
-    def close(self) -> None:
-        """Watchers get what is there, and then come to their end."""
+    def close(self, defect: BaseException | None = None) -> None:
+        """Watchers get what is there, and then come to their end, or to `defect`."""
         self._closed = True
+        self._defect = self._defect or defect
         self._wake()
 
     def _wake(self) -> None:
@@ -89,7 +91,10 @@ class History:
         ]
 
     async def wait(self) -> bool:
-        """Until something has been appended; False when nothing ever will be."""
+        """Until something has been appended; False when nothing ever will be. Raises the defect
+        that is why."""
+        if self._defect is not None:
+            raise self._defect
         if self._closed:
             return False
         waiter = asyncio.get_running_loop().create_future()

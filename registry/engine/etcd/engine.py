@@ -111,7 +111,7 @@ class EtcdEngine:
             asyncio.create_task(self._cluster.run(), name="etcd-cluster"),
         ]
         for task in self._tasks:
-            task.add_done_callback(_say_defect)
+            task.add_done_callback(self._ended)
 
     def commit(
         self, operations: Sequence[Operation], guard: Guard | None = None
@@ -200,15 +200,16 @@ class EtcdEngine:
             steps.callback(self._loader.close)
             steps.push_async_callback(self._committer.close)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """None of them ends by itself. Without the watch or the probe the board would only grow
+        stale, and look alive: the watchers are told instead."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("%s failed", task.get_name(), exc_info=error)
+            self._feed.history.close(error)
+
     async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # What ended a task remembers its stream, and the stream its socket.
         self._tasks.clear()
-
-
-def _say_defect(task: asyncio.Task[None]) -> None:
-    """None of them ends by itself: without the watch or the probe the board only grows stale."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("%s failed", task.get_name(), exc_info=error)

@@ -209,3 +209,26 @@ async def test_strong_reads_that_come_together_share_their_questions(etcd, open_
     assert set(await asyncio.gather(*(engine.confirm() for _ in range(100)))) == {done.revision}
     assert asked <= 3
     assert 0 <= engine.staleness_ms() < 1000
+
+
+@pytest.mark.parametrize(
+    ("part", "method"), [("_feed", "_take"), ("_confirmer", "confirm"), ("_cluster", "_look")]
+)
+async def test_a_defect_of_a_task_reaches_the_watchers(
+    etcd, open_board, prefix, monkeypatch, part, method
+):
+    """Without it the board would grow stale and look alive."""
+    engine = await open_board(etcd, prefix=prefix)
+    watch = engine.watch(await engine.confirm())
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(getattr(engine, part), method, broken)
+    writing = asyncio.ensure_future(engine.commit([Put(b"a", b"")]))
+    async with asyncio.timeout(10):
+        with pytest.raises(ZeroDivisionError):
+            while True:
+                await anext(watch)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
