@@ -61,7 +61,7 @@ class Shape:
         if total > self._limit_bytes:
             return None
         head = HEAD.pack(self._flags, 1, count, 0, len(glue) + self._opts)
-        return head, self._question_end, total, iter((tail,)).__next__, self._kind
+        return head, self._question_end, total, tail.__bytes__, self._kind
 
     def _pointed(self, records: Sequence[bytes], glue: Sequence[bytes]) -> list[bytes]:
         """The additional section, whose owners are the targets of `records`."""

@@ -226,9 +226,12 @@ async def test_a_defect_of_a_task_reaches_the_watchers(
 
     monkeypatch.setattr(getattr(engine, part), method, broken)
     writing = asyncio.ensure_future(engine.commit([Put(b"a", b"")]))
-    async with asyncio.timeout(10):
-        with pytest.raises(ZeroDivisionError):
-            while True:
-                await anext(watch)
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(_all_of(watch), 10)
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
+
+
+async def _all_of(watch):
+    async for _ in watch:
+        pass
