@@ -42,9 +42,10 @@ class Counters:
         """`dropped` (no reply by rule), `unsent` (the kernel did not take it),
         `reflected` (from port 0 or ourselves: no reply), `forwarded`, `forward_hit`,
         `forward_failed`, `internal_error`, `tcp_refused` (over a limit of connections),
-        `transfers_whole`, `transfers_incremental`, `transfers_refused`, `notify_sent`,
-        `tcp_evicted` (idle, and closed for a new one), `rrl_dropped`, `rrl_slipped`,
-        `rrl_logged` (what would have been, see `limiter`)."""
+        `tcp_evicted` (idle, and closed for a new one), `transfers_whole`,
+        `transfers_incremental`, `transfers_refused`, `notify_sent`, `notify_heard` (replies of
+        secondaries), `rrl_dropped`, `rrl_slipped`, `rrl_logged` (what would have been, see
+        `limiter`)."""
 
     def total(self) -> int:
         """Answered queries of all kinds."""

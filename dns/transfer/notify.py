@@ -58,9 +58,6 @@ class Notifier:
         keys: Keys,
         make_id: Callable[[], int] = lambda: secrets.randbits(16),
     ) -> None:
-        self.sent = 0
-        self.acknowledged = 0
-        self.given_up = 0
         self._keys = keys
         self._make_id = make_id
         self._conversations = [
@@ -88,15 +85,16 @@ class Notifier:
             if one.due_s is not None and one.due_s <= now_s
         ]
 
-    def received(self, data: bytes, place: Place, time_s: int) -> None:
-        """A packet that came back: it may be from anybody, and is believed if all of it fits."""
+    def received(self, data: bytes, place: Place, time_s: int) -> bool:
+        """Whether a packet that came back says that a secondary has heard: it may be from
+        anybody, and is believed if all of it fits."""
         for one in self._conversations:
             if (one.target.host, one.target.port) == place and self._is_reply(one, data, time_s):
                 one.packet_id = -1
                 if one.tries:  # else something has changed since, which it has not heard of
                     one.due_s = None
-                self.acknowledged += 1
-                return
+                return True
+        return False
 
     def _message(self, one: _Conversation, serial: int, now_s: float, time_s: int) -> bytes:
         one.tries += 1
@@ -105,8 +103,6 @@ class Notifier:
         one.due_s = now_s + min(RETRY_S_MIN * 2 ** (one.tries - 1), RETRY_S_MAX)
         if one.tries >= TRIES_MAX:
             one.due_s = None
-            self.given_up += 1
-        self.sent += 1
         _, soa = one.zone.soa(serial)
         head = _numbers(one.packet_id, _OPCODE_NOTIFY | wire.FLAG_AA, 1, 1, 0, 0)
         question = wire.name_bytes(one.zone.zone) + _numbers(wire.SOA, wire.CLASS_IN)

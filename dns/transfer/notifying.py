@@ -27,6 +27,7 @@ class Notifying:
         self._loop = loop
         self._notifier = notifier
         self._transfers = transfers
+        self._events = transfers.responder.counters.events
         self._source = source
         self._sockets: dict[int, socket.socket] = {}
         self._planned_s: float | None = None
@@ -49,7 +50,7 @@ class Notifying:
         for notice in notices:
             try:
                 self._socket(notice.place[0]).sendto(notice.message, notice.place)
-                self._transfers.responder.counters.events["notify_sent"] += 1
+                self._events["notify_sent"] += 1
             except OSError as error:  # it is due again by itself
                 _logger.warning("cannot notify %s port %d: %s", *notice.place, error)
         self._plan()
@@ -73,4 +74,5 @@ class Notifying:
             except OSError:
                 return  # nothing there, or that nobody listens, which no answer says as well
             place = (str(address_of(address[0])), address[1])
-            self._notifier.received(data, place, int(time.time()))
+            if self._notifier.received(data, place, int(time.time())):
+                self._events["notify_heard"] += 1
