@@ -12,13 +12,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from . import __version__
+from . import __version__, exit_codes
 from .config import ConfigError, read_toml, resolve
 from .settings import SETTINGS, Setting
-
-EXIT_REFUSED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -92,7 +88,7 @@ def _serve(config: str | None, **given: str | tuple[str, ...] | bool | None) -> 
     try:
         return node.run(settings)
     except node.StartError as error:
-        _fail(str(error), EXIT_REFUSED)
+        _fail(str(error), exit_codes.REFUSED)
 
 
 def _texts(given: Mapping[str, str | tuple[str, ...] | bool | None]) -> dict[str, Sequence[str]]:
@@ -148,7 +144,7 @@ def recover(data_dir: str, yes: bool) -> None:
     try:
         alone, revision = asyncio.run(recover_member(data_dir))
     except EngineError as error:
-        _fail(str(error), EXIT_REFUSED)
+        _fail(str(error), exit_codes.REFUSED)
     [(name, address)] = alone.members.items()
     click.echo(
         f"{name!r} is a cluster of its own, with the board as of index {revision}.\n"
@@ -235,14 +231,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        sys.exit(EXIT_USAGE)
+        sys.exit(exit_codes.USAGE)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "callboard"
-        _fail(f"{_one_line(error.format_message())} (see {command} --help)", EXIT_USAGE)
+        _fail(f"{_one_line(error.format_message())} (see {command} --help)", exit_codes.USAGE)
     except click.ClickException as error:
         _fail(_one_line(error.format_message()), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(exit_codes.INTERRUPTED)
     except BrokenPipeError:
         _leave_broken_pipe()
     sys.exit(code if isinstance(code, int) else 0)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final
 
-from . import __version__, descriptors, logs
+from . import __version__, descriptors, exit_codes, logs
 from .addresses import Address
 from .api import CONNECTIONS_MAX, ApiAddress, ApiConfig, ApiServer, CannotListen, Starting
 from .clock import LeaseClock
@@ -24,12 +24,6 @@ from .tls import PeerTls, ServerTls, TlsError, files_of, reload_all, require_saf
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """The board's objects make no cycles: looking for some at every 700 allocations, as Python
 does by itself, would walk a growing board again and again for nothing."""
-
-EXIT_FAILED: Final = 70
-"""A defect of ours (EX_SOFTWARE of sysexits): whoever supervises the node starts it again."""
-
-EXIT_REMOVED: Final = 78
-"""Not a member any more (EX_CONFIG of sysexits): starting it again would change nothing."""
 
 _log: Final = logging.getLogger("callboard.node")
 
@@ -88,8 +82,8 @@ class _Node:
     @property
     def exit_code(self) -> int:
         if self._removed:
-            return EXIT_REMOVED
-        return EXIT_FAILED if self._registry is not None and self._registry.failed else 0
+            return exit_codes.REMOVED
+        return exit_codes.FAILED if self._registry is not None and self._registry.failed else 0
 
     async def start(self) -> None:
         """Bring up each part."""

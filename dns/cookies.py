@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from .client_address import unmapped
 from .siphash import siphash_2_4
 
 CLIENT_BYTES: Final = 8
@@ -22,7 +23,6 @@ REUSE_S_MAX: Final = 1800
 _VERSION: Final = b"\1\0\0\0"
 """Version 1, and three reserved bytes."""
 _OURS_BYTES: Final = 16
-_V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _TIME: Final = struct.Struct("!I")
 
 
@@ -36,10 +36,6 @@ class ServerCookies:
         self._secrets = secrets
         self._clock = clock
 
-    def client_cookie_valid(self, cookie: bytes, address: bytes) -> bool:
-        """Whether the COOKIE option's value holds one of ours for this packed address."""
-        return self._made(cookie, address) is not None
-
     def reply(self, cookie: bytes, address: bytes) -> tuple[bytes, bool]:
         """What to send back for a COOKIE option's value, and whether that was valid."""
         made = self._made(cookie, address)
@@ -47,7 +43,7 @@ class ServerCookies:
             return cookie, True
         client = cookie[:CLIENT_BYTES]
         head = client + _VERSION + _TIME.pack(int(self._clock()) & 0xFFFFFFFF)
-        return head + siphash_2_4(self._secrets[0], head + _host(address)), made is not None
+        return head + siphash_2_4(self._secrets[0], head + unmapped(address)), made is not None
 
     def _made(self, cookie: bytes, address: bytes) -> tuple[int, bytes] | None:
         """How many seconds ago, and with which secret; None for one that is not valid."""
@@ -58,17 +54,12 @@ class ServerCookies:
         age_s = int(((int(self._clock()) - made) + 2**31) % 2**32 - 2**31)
         if not -AHEAD_S_MAX <= age_s <= AGE_S_MAX:
             return None
-        hashed = cookie[:16] + _host(address)
+        hashed = cookie[:16] + unmapped(address)
         for secret in self._secrets:
             # Not compared in constant time: the network's jitter hides what that would.
             if siphash_2_4(secret, hashed) == cookie[16:]:
                 return age_s, secret
         return None
-
-
-def _host(address: bytes) -> bytes:
-    """One host, one cookie, whichever kind of socket it was heard at."""
-    return address.removeprefix(_V4_MAPPED)
 
 
 def is_well_formed(cookie: bytes) -> bool:

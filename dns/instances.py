@@ -153,10 +153,4 @@ def named_port(record: Record, asked: NamedPort) -> int:
 def _host_of(record: bytes) -> Labels | None:
     if not is_host(record):
         return None
-    one = unpack_record(record)
-    labels = []
-    at = 0
-    while length := one.address[at]:
-        labels.append(one.address[at + 1 : at + 1 + length])
-        at += length + 1
-    return tuple(labels)
+    return wire.labels_in(unpack_record(record).address)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from . import wire
+from .client_address import packed_address, unmapped
 from .counters import Counters
 from .options import COOKIE, option_of
 from .rates import ANSWERS, DENIALS, ERRORS, PASS, SLIP, ResponseRates
@@ -30,7 +31,6 @@ _OPT_RCODE_AT: Final = 5
 _OPT_SIZE_AT: Final = 9
 _OPT_BYTES: Final = 11
 """An OPT without options: its owner is the root."""
-_V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _ADDRESS_V4: Final = slice(0, 3)
 _ADDRESS_V6: Final = slice(0, 7)
 
@@ -39,17 +39,8 @@ _logger: Final = logging.getLogger(__name__)
 
 def network_of(address: bytes) -> bytes:
     """The /24 or /56 of a packed address: what one owner is likely to hold."""
-    if len(address) == 4:
-        return address[_ADDRESS_V4]
-    if address.startswith(_V4_MAPPED):
-        return address[len(_V4_MAPPED) :][_ADDRESS_V4]
-    return address[_ADDRESS_V6]
-
-
-def packed_address(host: str) -> bytes:
-    """Of the host in a socket address, as `recvfrom` gives it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.inet_pton(family, host.partition("%")[0])
+    host = unmapped(address)
+    return host[_ADDRESS_V4] if len(host) == 4 else host[_ADDRESS_V6]
 
 
 class Limiter:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from .client_address import packed_address
 from .frames import BadFrame, Frames, framed
-from .limiter import packed_address
 from .loop import READABLE, WRITABLE, Loop
 from .responder import Forward, HandedOver, Responder
 from .transfer.handover import HandOver

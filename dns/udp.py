@@ -5,7 +5,8 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final
 
-from .limiter import Limiter, packed_address
+from .client_address import packed_address
+from .limiter import Limiter
 from .mmsg import PACKET_BYTES_MAX, Client
 from .reflection import own_source
 from .responder import Forward, HandedOver, Responder

@@ -89,6 +89,16 @@ def name_bytes(labels: Sequence[bytes]) -> bytes:
     return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
 
 
+def labels_in(name: bytes) -> tuple[bytes, ...]:
+    """The inverse of `name_bytes`, for a name that we have written."""
+    labels = []
+    at = 0
+    while length := name[at]:
+        labels.append(name[at + 1 : at + 1 + length])
+        at += length + 1
+    return tuple(labels)
+
+
 def labels_of(name: str) -> tuple[bytes, ...]:
     """The labels of a dotted name in lower case; a trailing dot is allowed.
 

@@ -6,15 +6,12 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ... import exit_codes
 from ...durations import parse_duration_s
 from ..endpoints import DEFAULT_SERVER, SERVER_VARIABLE
 from ..errors import CallboardError, InvalidArgument, NoServerAnswered, OutcomeUnknown, TimedOut
 from ..sync import Client
 from ..trust import CA_VARIABLE, CERT_VARIABLE, KEY_VARIABLE
-
-EXIT_REFUSED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_NO_SERVER: Final = 3
 
 TRUST_OPTIONS: Final = (
     ("ca", CA_VARIABLE, "The CAs that https servers are checked with, instead of the system's."),
@@ -28,15 +25,15 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 class Failed(click.ClickException):
     """The server said no: one line on standard error, and an exit code."""
 
-    exit_code = EXIT_REFUSED
+    exit_code = exit_codes.REFUSED
 
 
 class WrongUsage(Failed):
-    exit_code = EXIT_USAGE
+    exit_code = exit_codes.USAGE
 
 
 class NoServer(Failed):
-    exit_code = EXIT_NO_SERVER
+    exit_code = exit_codes.NO_SERVER
 
 
 class Duration(click.ParamType[float]):

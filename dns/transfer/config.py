@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from ..errors import InvalidDnsConfig
 from ..freshness import MAX_STALE_S
+from ..wire import labels_in
 from .grants import Grant, Target
 from .keys import Key, Keys, read_key_file
 
@@ -29,7 +30,7 @@ class TransferConfig:
         for name in named:
             if name is not None and name not in keys:
                 where = f"is not in {self.key_file}" if self.key_file else "needs --dns-tsig-key"
-                text = b".".join(_labels(name)).decode("ascii")
+                text = b".".join(labels_in(name)).decode("ascii")
                 raise InvalidDnsConfig(f"the key {text} of a transfer or a notification {where}")
         return keys
 
@@ -57,12 +58,3 @@ class TransferSettings(NamedTuple):
     nsid: bytes = b""
     chaos_identity: bytes = b""
     chaos_version: bytes = b""
-
-
-def _labels(name: bytes) -> list[bytes]:
-    labels = []
-    at = 0
-    while length := name[at]:
-        labels.append(name[at + 1 : at + 1 + length])
-        at += length + 1
-    return labels

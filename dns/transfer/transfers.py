@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from .. import wire
 from ..chaos import Chaos
-from ..limiter import packed_address
+from ..client_address import packed_address
 from ..names import Labels
 from ..options import EdnsOptions
 from ..query import Query, Rejected, parse_query
