@@ -62,4 +62,7 @@ def check_usage(context: Context, title: str, usages: Mapping[str, Sequence[Usag
 
 
 def shares(usage: Usage) -> dict[str, str]:
-    return {"server core": f"{usage.server_share:.0%}", "load core": f"{usage.load_share:.0%}"}
+    return {
+        "servers, of a core": f"{usage.server_share:.0%}",
+        "load, of a core": f"{usage.load_share:.0%}",
+    }

@@ -1,11 +1,11 @@
-"""Who used the two cores during a window: the server, the load, or somebody else."""
+"""Who used the cores during a window: the server, the load, or somebody else."""
 
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .processes import LOAD_CORE, SERVER_CORE, busy_s
+from .processes import ALL_CORES, LOAD_CORE, SERVER_CORE, busy_s
 
 FOREIGN_SHARE_MAX = 0.15
 """Beside server and load: softirqs and timers take a few percent by themselves."""
@@ -36,30 +36,30 @@ class Usage:
 class Meter:
     """Reads all clocks when made, and again in `usage`."""
 
-    def __init__(self, server_cpu_s: Callable[[], float]) -> None:
-        """`server_cpu_s` reads the CPU clock of what is measured."""
+    def __init__(self, server_cpu_s: Callable[[], float], *, together: bool = False) -> None:
+        """`server_cpu_s` reads the CPU clock of what is measured, which shares all cores with the
+        load if they are `together`."""
         self._server_cpu_s = server_cpu_s
+        self._together = together
         self._began = self._clocks()
 
     def usage(self) -> Usage:
         """Call it when the load generator has been waited for: only then its time counts."""
-        wall, server, server_core, load, load_core = (
+        wall, server, load, server_core, load_core, all_cores = (
             after - before for after, before in zip(self._clocks(), self._began, strict=True)
         )
-        return Usage(
-            server_s=server,
-            server_share=server / wall,
-            load_share=load / wall,
-            foreign_server_share=max(0.0, (server_core - server) / wall),
-            foreign_load_share=max(0.0, (load_core - load) / wall),
-        )
+        foreign = server_core - server, load_core - load
+        if self._together:
+            foreign = all_cores - server - load, 0.0
+        return Usage(server, server / wall, load / wall, *(max(0.0, one / wall) for one in foreign))
 
     def _clocks(self) -> tuple[float, ...]:
         load = resource.getrusage(resource.RUSAGE_CHILDREN)
         return (
             time.monotonic(),
             self._server_cpu_s(),
-            busy_s(SERVER_CORE),
             load.ru_utime + load.ru_stime,
+            busy_s(SERVER_CORE),
             busy_s(LOAD_CORE),
+            sum(map(busy_s, ALL_CORES)),
         )

@@ -41,9 +41,10 @@ def run(
     seconds: float,
     cpu_s: Callable[[], float],
     *arguments: str,
+    together: bool = False,
 ) -> Window:
     """`arguments` reach the script's `init`. Answers other than 2xx count as errors."""
-    return run_spread({port: arguments}, script, connections, seconds, cpu_s)
+    return run_spread({port: arguments}, script, connections, seconds, cpu_s, together=together)
 
 
 def run_spread(
@@ -52,13 +53,15 @@ def run_spread(
     connections: int,
     seconds: float,
     cpu_s: Callable[[], float],
+    *,
+    together: bool = False,
 ) -> Window:
     """One wrk to each port, with arguments of its own, at once: `connections` to each.
 
-    p50 is the mean over the ports, p99 that of the worst.
+    p50 is the mean over the ports, p99 that of the worst. `together` is as in `Meter`.
     """
     environment = {**os.environ, "LUA_PATH": f"{_LUA}/?.lua"}
-    meter = Meter(cpu_s)
+    meter = Meter(cpu_s, together=together)
     with contextlib.ExitStack() as stack:
         running = [
             stack.enter_context(

@@ -1,4 +1,8 @@
-"""A cluster under test: three callboard nodes, or three members of etcd alone."""
+"""A cluster under test: three callboard nodes, or three members of etcd alone.
+
+The three share all cores, with the load too: who is pinned to one core with two others waits for
+them, which is nobody's cluster.
+"""
 
 import contextlib
 import json
@@ -10,7 +14,7 @@ from typing import Any
 
 from ..board import Board
 from ..ports import HOST, free_port
-from ..processes import DidNotStart, Server, found
+from ..processes import ALL_CORES, DidNotStart, Server, found
 
 NAMES = ("a", "b", "c")
 SETTLE_S_MAX = 30.0
@@ -29,6 +33,7 @@ class Nodes:
             for name in NAMES
         }
         for board in self.boards.values():
+            board.server.cores = ALL_CORES
             stack.callback(board.server.stop)
             board.launch()
         for board in self.boards.values():
@@ -62,13 +67,6 @@ class Nodes:
     def running(self) -> set[str]:
         return {name for name, board in self.boards.items() if board.server.is_running()}
 
-    def use(self, cores: frozenset[int]) -> None:
-        """Run on these from now on."""
-        for board in self.boards.values():
-            board.server.cores = cores
-            if board.server.is_running():
-                board.server.pin()
-
     def in_step(self) -> None:
         """Return when all nodes show the same index, and it stands still."""
         deadline = time.monotonic() + SETTLE_S_MAX
@@ -101,7 +99,9 @@ class EtcdTrio:
                 "log-level": "error",
             }
             argv = [etcd, *(f"--{key}={value}" for key, value in options.items())]
-            self.servers.append(stack.enter_context(Server(argv, home / "log")))
+            server = Server(argv, home / "log")
+            server.cores = ALL_CORES
+            self.servers.append(stack.enter_context(server))
         for server, port in zip(self.servers, self.ports, strict=True):
             server.wait_until(lambda port=port: _is_healthy(port))
 

@@ -94,6 +94,7 @@ def renewals(context: Context, nodes: Nodes, services: int) -> None:
             context.seconds,
             nodes.cpu_s,
             *(str(services), str(RENEWALS_A_CALL)),
+            together=True,
         )
 
     cases = {

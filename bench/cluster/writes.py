@@ -87,6 +87,7 @@ def _spread(
             connections,
             context.seconds,
             cpu_s,
+            together=True,
         )
 
     measured = interleaved(context, {name: window(name) for name in subjects})
@@ -120,7 +121,7 @@ def _latencies(context: Context, nodes: Nodes, etcd: EtcdTrio | None, rate: floa
         kind, ports, cpu_s = subjects[name]
 
         def run() -> _Steady:
-            meter = Meter(cpu_s)
+            meter = Meter(cpu_s, together=True)
             with writing(ports, kind, "others", rate) as said:
                 context.wait(seconds)
             if said["rate"] < 0.95 * rate or said["errors"]:
