@@ -112,12 +112,12 @@ def _dns_ttl_s(text: str) -> int:
 
 
 def _default_ttl_s(text: str) -> float:
-    seconds = round(parse_duration_s(text), 3)
+    seconds = parse_duration_s(text)
     if seconds and not DEFAULT_TTL_S_MIN <= seconds <= DEFAULT_TTL_S_MAX:
         raise ValueError(
             f"{text!r}: write 0 for registrations that stay, or 100ms to 720h (30 days)"
         )
-    return seconds
+    return round(seconds, 3)
 
 
 def _yes_or_no(text: str) -> bool:

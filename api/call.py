@@ -212,6 +212,8 @@ class Call:
         index = self.number("index")
         wait_s = self.duration_s("wait")
         await self.consistent()
+        if index:
+            await self.registry.catch_up(index)
         shown = self.registry.index
         # As in Consul, 0 means "now", but on an empty board it is where one waits from. And who
         # has seen more than there is comes from another board: the next change is news to them.

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ..registry import DEFAULT_NAMESPACE, InstanceName
+from ..registry import DEFAULT_NAMESPACE, NAME_CHARS_MAX, InstanceName
 from .call import Call
 from .inputs import HeartbeatsBody, RenewedName
 from .responses import Response, answer
@@ -40,8 +40,11 @@ def _row(named: RenewedName) -> list[str]:
 
 
 def _name(named: RenewedName) -> InstanceName:
-    """Names that could never have been registered are unknown like any other."""
+    """Names that could never have been registered are unknown like any other; what would be none
+    in a key, or too long for a message of many, goes no further. `is_name` for each would cost
+    half of what a renewal does."""
     service, instance_id, namespace = named.service, named.id, named.namespace
-    if not (service.isascii() and instance_id.isascii() and namespace.isascii()):
+    all_three = service + instance_id + namespace
+    if not all_three.isascii() or "/" in all_three or len(all_three) > 3 * NAME_CHARS_MAX:
         return _NOBODY
     return InstanceName(namespace.lower(), service.lower(), instance_id.lower())

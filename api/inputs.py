@@ -182,7 +182,7 @@ def agree(field: str, in_body: str, in_url: str) -> None:
 def checked_ttl_s(value: float | str, field: str = "ttl") -> float:
     try:
         ttl_s = parse_duration_s(value) if isinstance(value, str) else float(value)
-        if ttl_s % 1:
+        if ttl_s >= TTL_S_MIN and ttl_s % 1:
             # To the millisecond, as it is shown: what is read and put back must change nothing.
             ttl_s = round(ttl_s, 3)
     except (ValueError, OverflowError) as error:

@@ -17,8 +17,8 @@ from .streaming import stream
 
 REGISTRATION_BYTES_MAX: Final = 64 * 1024
 """As JSON. The registry's own limit is on what it stores, which is smaller."""
-HEARTBEAT_BYTES_MAX: Final = 32 * 1024
-"""An output of 4,096 characters, every one of them escaped."""
+HEARTBEAT_BYTES_MAX: Final = 64 * 1024
+"""An output of 4,096 characters, every one of them escaped as a pair of surrogates."""
 ID_BYTES: Final = 8
 """Of a made id: among a million instances the odds of a second one are 1 in 10^7."""
 _META: Final = "meta."

@@ -2,8 +2,9 @@
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -29,7 +30,7 @@ class RestoredAnswer(msgspec.Struct):
 
 
 async def save(call: Call) -> web.StreamResponse:
-    with tempfile.TemporaryDirectory(prefix="callboard-snapshot-") as directory:
+    with _directory() as directory:
         path = Path(directory) / "board.snapshot"
         index = await call.registry.save(str(path))
         made = headers(call.registry, MEDIA_TYPE)
@@ -46,10 +47,9 @@ async def save(call: Call) -> web.StreamResponse:
 
 
 async def restore(call: Call) -> Response:
-    with tempfile.TemporaryDirectory(prefix="callboard-restore-") as directory:
+    with _directory() as directory:
         path = Path(directory) / "board.snapshot"
-        with path.open("wb") as file:
-            await _receive(call, file)
+        await _receive(call, path)
         try:
             index = await call.registry.restore(str(path))
         except InvalidInput as error:
@@ -58,7 +58,31 @@ async def restore(call: Call) -> Response:
     return answer(registry, RestoredAnswer(index, registry.service_count, registry.instance_count))
 
 
-async def _receive(call: Call, file: IO[bytes]) -> None:
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="callboard-snapshot-")
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> ApiError:
+    place = tempfile.tempdir or "the temporary directory"
+    text = f"the snapshot cannot be kept in {place}: {error.strerror}; make room there"
+    return retry_later("no_quorum", text)
+
+
+async def _receive(call: Call, path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            async for chunk in _uploaded(call):
+                await asyncio.to_thread(file.write, chunk)
+    except (ConnectionError, TimeoutError):
+        raise
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+async def _uploaded(call: Call) -> AsyncIterator[bytes]:
     size_bytes = call.request.content_length or 0
     received_bytes = 0
     call.expect_body()
@@ -73,10 +97,5 @@ async def _receive(call: Call, file: IO[bytes]) -> None:
         if not chunk:
             return
         received_bytes += len(chunk)
-        try:
-            await asyncio.to_thread(file.write, chunk)
-        except OSError as error:
-            place = tempfile.gettempdir()
-            text = f"the snapshot cannot be kept in {place}: {error.strerror}; make room there"
-            raise retry_later("no_quorum", text) from error
+        yield chunk
     raise ApiError(413, "too_large", f"a snapshot has at most {SNAPSHOT_BYTES_MAX} bytes", "body")

@@ -46,8 +46,10 @@ async def _events(
     call: Call, topic: ServicesTopic | ServiceTopic, since: int | None
 ) -> AsyncIterator[bytes]:
     """Encoded events until the node shuts down."""
-    if since is not None and since > call.registry.index:
-        since = None  # of another board: this one was made anew meanwhile
+    if since is not None:
+        await call.registry.catch_up(since)
+        if since > call.registry.index:
+            since = None  # of another board: this one was made anew meanwhile
     while True:
         try:
             with call.registry.subscribe(topic, since) as subscription:

@@ -13,7 +13,7 @@ from . import requests
 from .balancing import Peer, Policy
 from .calling import Caller
 from .checks import Check, CheckRunner, Health
-from .endpoints import parse_servers
+from .endpoints import parse_servers, shown
 from .errors import CallboardError, NoServerAnswered, TimedOut
 from .following import Following, follow
 from .kv import AsyncKv
@@ -312,7 +312,7 @@ class AsyncClient:
         try:
             endings = [registration.close() for registration in self._registrations]
             await asyncio.gather(*endings)
-            for following in self._followed.values():
+            for following in list(self._followed.values()):
                 await following.close()
         finally:
             self._closed = True
@@ -335,7 +335,7 @@ class AsyncClient:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.servers)!r})"
+        return f"{type(self).__name__}({', '.join(map(shown, self.servers))!r})"
 
     def _remember(self, target: str, found: Instances) -> None:
         self._remembered[target] = (found, monotonic())

@@ -12,7 +12,7 @@ caller can decide. What may be repeated:
 from typing import Final, NamedTuple
 
 from .backoff import Backoff
-from .endpoints import Endpoints
+from .endpoints import Endpoints, shown
 from .errors import CallboardError, NoServerAnswered, OutcomeUnknown, TimedOut, Unavailable
 
 ATTEMPT_S_MIN: Final = 1.0
@@ -93,7 +93,7 @@ class Attempts:
 
     def _failed(self, server: str, reason: str, now: float, cause: BaseException) -> None:
         self._endpoints.failed(server, now)
-        self._failures[server] = reason
+        self._failures[shown(server)] = reason
         self._cause = cause
         self._out_of_time = isinstance(cause, TimeoutError)
 
@@ -102,7 +102,7 @@ class Attempts:
         if not self._repeatable:
             raise error
         self._endpoints.failed(server, now)
-        self._failures[server] = error.message
+        self._failures[shown(server)] = error.message
         self._cause = error
         if isinstance(error, OutcomeUnknown):
             self.maybe_done = True

@@ -140,13 +140,19 @@ class Caller:
 
     @asynccontextmanager
     async def stream(
-        self, request: Request[Any], timeout_s: float, headers: Mapping[str, str] | None = None
+        self,
+        request: Request[Any],
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        *,
+        silence_s: float = SILENCE_S_MAX,
     ) -> AsyncIterator[aiohttp.StreamReader]:
-        """The body of an answer as it comes; `timeout_s` is for its beginning.
+        """The body of an answer as it comes; `timeout_s` is for its beginning, and it breaks when
+        nothing comes for `silence_s`.
 
         Raises `CallboardError`; what breaks the body is for the reader, see `BROKEN`.
         """
-        timeout = aiohttp.ClientTimeout(None, sock_read=SILENCE_S_MAX)
+        timeout = aiohttp.ClientTimeout(None, sock_read=silence_s)
 
         async def ask(attempt: Try, repeated: bool) -> aiohttp.ClientResponse:
             async with asyncio.timeout(attempt.total_s):

@@ -43,6 +43,12 @@ def _base(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def shown(server: str) -> str:
+    """The URL as it may be told to everybody: without a password in it."""
+    parts = urlsplit(server)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 class Endpoints:
     """The servers of one client, and what is known of them."""
 
@@ -65,4 +71,4 @@ class Endpoints:
         self._broken_until[server] = now + COOL_DOWN_S
 
     def __repr__(self) -> str:
-        return f"Endpoints({list(self._servers)}, preferred={self._preferred!r})"
+        return f"Endpoints({[*map(shown, self._servers)]}, preferred={shown(self._preferred)!r})"

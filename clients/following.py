@@ -55,6 +55,10 @@ async def follow(
             if first or isinstance(error, UnexpectedAnswer):
                 raise
             failure = error
+        except RuntimeError:
+            if not caller.closed:
+                raise
+            return  # closed while it waited for a server
         except BROKEN as error:
             _log.debug("the watch of %s broke: %s", watch.request.path, error)
         lost(failure)

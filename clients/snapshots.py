@@ -55,7 +55,11 @@ class AsyncSnapshots:
         size_bytes = 0
         try:
             async with asyncio.timeout(timeout_s):
-                async with self._caller().stream(requests.save_snapshot(), timeout_s) as body:
+                # Nothing comes before the server has made all of its copy.
+                saved = self._caller().stream(
+                    requests.save_snapshot(), timeout_s, silence_s=timeout_s
+                )
+                async with saved as body:
                     async for chunk in body.iter_chunked(CHUNK_BYTES):
                         await asyncio.to_thread(file.write, chunk)
                         size_bytes += len(chunk)

@@ -13,6 +13,7 @@ from typing import Self, Unpack
 from .aio import CHECK_INTERVAL_S, TIMEOUT_S, AsyncClient, AsyncWatch
 from .balancing import Peer, Policy
 from .checks import CheckResult
+from .endpoints import shown
 from .errors import CallboardError
 from .kv import AsyncKv, Keys, Pairs
 from .loop_thread import LoopStopped, LoopThread
@@ -380,7 +381,7 @@ class Client:
             thread.run_last(self._client.close())
 
     def __repr__(self) -> str:
-        return f"Client({', '.join(self.servers)!r})"
+        return f"Client({', '.join(map(shown, self.servers))!r})"
 
 
 def _iterate(thread: LoopThread, events: AsyncWatch) -> Iterator[Event]:

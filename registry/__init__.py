@@ -11,7 +11,7 @@ from .errors import (
 )
 from .instance import HANDED_OUT, TTL_NEVER, Instance, Port, Status
 from .mass_expiry import MassExpiry
-from .names import DEFAULT_NAMESPACE, InstanceName, is_name
+from .names import DEFAULT_NAMESPACE, NAME_CHARS_MAX, InstanceName, is_name
 from .registry import Registry
 from .relay import CannotListen as CannotRelay
 from .views import (
@@ -36,6 +36,7 @@ from .watches import Ended, Lagged, Subscription
 __all__ = [
     "DEFAULT_NAMESPACE",
     "HANDED_OUT",
+    "NAME_CHARS_MAX",
     "TTL_NEVER",
     "BatchOperation",
     "BatchResult",

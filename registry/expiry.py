@@ -62,6 +62,7 @@ class Expiry:
     def begin(self) -> None:
         """This node keeps the leases from now on: each starts with its full TTL."""
         now_s = self._clock()
+        self._board.expiring.clear()
         self._board.leases.restart(now_s)
         self._mass.restart(now_s, self._board.held_s)
 
@@ -69,6 +70,8 @@ class Expiry:
         """Another node keeps the leases: none runs out here. Now and then, so that leases that
         have gone do not stay filed for ever."""
         now_s = self._clock()
+        # A delete under a guard that is lost is done, or never will be.
+        self._board.expiring.clear()
         self._board.leases.restart(now_s)
         for key, _ in self._board.leases.run_out(now_s):
             raise AssertionError(f"{key!r} ran out in the moment in which it began anew")

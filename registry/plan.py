@@ -64,6 +64,9 @@ class Plan:
 
     def __init__(self, board: Board, now_s: float) -> None:
         self.operations: list[Operation] = []
+        self.assumes = False
+        """Whether something ends here because of what this node shows: it is the same already,
+        or not there. Of a cluster, another node may have written what is not shown here yet."""
         self._passed: dict[bytes, list[Passed]] = {}
         self._board = board
         self._now_s = now_s
@@ -115,6 +118,7 @@ class Plan:
         entry = self._board.catalog.get(name)
         unchanged = entry is not None and entry.value == value
         if entry and unchanged and name not in self._planned and key not in self._board.expiring:
+            self.assumes = True
             self._board.leases.renew(key, self._now_s)
             if not self._board.keeps_leases:
                 self._pass(key, operation)
@@ -125,12 +129,14 @@ class Plan:
 
     def _deregister(self, operation: Deregister) -> Written | BatchResult:
         if self._find(operation.name) is None:
+            self.assumes = True
             return False
         return self._write(Delete(instance_key(operation.name)), operation, operation.name, None)
 
     def _heartbeat(self, operation: Heartbeat) -> Written | BatchResult:
         name = operation.name
         instance = self._find(name)
+        self.assumes = self.assumes or instance is None or not operation.is_bare
         if instance is None:
             return None
         status = instance.status if operation.status is None else operation.status

@@ -52,8 +52,8 @@ from .views import (
 from .watches import Subscription
 from .writes import Writes
 
-CONFIRM_S_MAX: Final = 5.0
-"""For a strong read: an election takes about one second, and who asks has other nodes to ask."""
+CATCH_UP_S_MAX: Final = 1.0
+"""How long a read waits for what its client has seen at another node, milliseconds before."""
 
 _log: Final = logging.getLogger("callboard.registry")
 
@@ -186,19 +186,14 @@ class Registry:
     async def confirm(self) -> None:
         """Return when this node shows everything committed before the call (strong reads).
 
-        Raises `Unavailable`, within `CONFIRM_S_MAX`.
+        Raises `Unavailable`, within seconds.
         """
-        try:
-            async with asyncio.timeout(CONFIRM_S_MAX):
-                shown = await self._writes.shown(await self._engine.confirm())
-        except EngineError as error:
-            raise Unavailable("no_quorum", str(error)) from error
-        except TimeoutError:
-            shown = False
-        if not shown:
-            if self._writes.closing:
-                raise Unavailable("shutting_down", "this node is stopping; ask another")
-            raise Unavailable("no_quorum", "this node does not come up to date; ask another")
+        await self._writes.confirm()
+
+    async def catch_up(self, index: int) -> None:
+        """Wait a moment for `index`, if it can be that of another node of the same cluster."""
+        if index > self.index and self._engine.identity():
+            await self._writes.shown(index, CATCH_UP_S_MAX)
 
     async def register(self, instance: Instance) -> Registered:
         """Put on the board or replace. Names may be in any case; the first spelling stays."""
@@ -294,6 +289,8 @@ class Registry:
 
     async def kv_delete_prefix(self, prefix: str) -> int:
         """Delete everything that starts with `prefix`; how many there were."""
+        if self._engine.identity():
+            await self.confirm()  # what another node has stored goes too
         deletes = [Delete(kv_key(key)) for key in self._board.kv.keys(prefix)]
         results = await self._writes.commit(deletes)
         return sum(isinstance(result, Done) for result in results)

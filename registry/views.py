@@ -56,6 +56,11 @@ class Heartbeat(NamedTuple):
     status: Status | None = None
     output: str | None = None
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it renews and nothing else."""
+        return self.status is None and self.output is None
+
 
 BatchOperation = Register | Deregister | Heartbeat
 BatchResult = Registered | bool | Renewal | RegistryError | None

@@ -12,6 +12,8 @@ from .renewals import Renewals
 from .showing import Showing
 from .views import BatchOperation, BatchResult, Heartbeat, Register, Renewal
 
+CONFIRM_S_MAX: Final = 5.0
+"""For a strong read: an election takes about one second, and who asks has other nodes to ask."""
 SHOW_S_MAX: Final = 5.0
 """A write that is done shows here within milliseconds, unless this node is cut off."""
 STATUS_WRITES_MAX: Final = 256
@@ -41,9 +43,7 @@ class Writes:
 
     async def batch(self, operations: Sequence[BatchOperation]) -> list[BatchResult]:
         """Do many in one commit; one result each, in order."""
-        plan = Plan(self._board, self._clock())
-        for operation in operations:
-            plan.add(operation)
+        plan = await self._planned(operations)
         results = await self._settle(plan)
         return [
             await _or_refusal(self._write_status(result.operation))
@@ -53,14 +53,28 @@ class Writes:
         ]
 
     async def one(self, operation: BatchOperation) -> BatchResult:
-        plan = Plan(self._board, self._clock())
-        plan.add(operation)
+        plan = await self._planned((operation,))
         [result] = await self._settle(plan)
         if isinstance(result, Lost):
             return await self._write_status(result.operation)
         if isinstance(result, RegistryError):
             raise result
         return result
+
+    async def _planned(self, operations: Sequence[BatchOperation]) -> Plan:
+        plan = self._plan(operations)
+        if plan.assumes and self._engine.identity():
+            index = self._board.index
+            await self.confirm()
+            if self._board.index != index:
+                plan = self._plan(operations)
+        return plan
+
+    def _plan(self, operations: Sequence[BatchOperation]) -> Plan:
+        plan = Plan(self._board, self._clock())
+        for operation in operations:
+            plan.add(operation)
+        return plan
 
     async def _settle(self, plan: Plan) -> list[BatchResult | Lost]:
         """Commit, and tell the keeper what this node has renewed without writing."""
@@ -116,9 +130,24 @@ class Writes:
             raise Unavailable("outcome_unknown", text)
         return results
 
-    async def shown(self, revision: int) -> bool:
+    async def confirm(self) -> None:
+        """Return when this node shows everything committed before the call, within
+        `CONFIRM_S_MAX`."""
         try:
-            async with asyncio.timeout(SHOW_S_MAX):
+            async with asyncio.timeout(CONFIRM_S_MAX):
+                shown = await self.shown(await self._engine.confirm())
+        except EngineError as error:
+            raise Unavailable("no_quorum", str(error)) from error
+        except TimeoutError:
+            shown = False
+        if not shown:
+            if self.closing:
+                raise Unavailable("shutting_down", "this node is stopping; ask another")
+            raise Unavailable("no_quorum", "this node does not come up to date; ask another")
+
+    async def shown(self, revision: int, within_s: float = SHOW_S_MAX) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
                 return await self._showing.wait(revision)
         except TimeoutError:
             return False

@@ -39,6 +39,9 @@ from .seam import (
 
 WAITING_OPERATIONS_MAX: Final = 131_072
 """Accepted and not yet answered: seconds of work for the writer. More are refused at once."""
+REFUSED_S: Final = 10.0
+"""How long a refused write makes this node say that it takes none: a load balancer that believes it
+sends no write that would show the opposite."""
 WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
 """The same for large values, which are held here, in the socket and in the writer."""
 CALL_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
@@ -70,8 +73,8 @@ class _Call:
 class WriterLink(asyncio.Protocol):
     """Sends calls to the writer, and hands its answers to watchers and then to callers.
 
-    `stopped` says why it will write nothing any more, `refused` why the last call was not written;
-    both are "" otherwise. `history` is to be set before the first call.
+    `stopped` says why it will write nothing any more, "" otherwise. `history` is to be set before
+    the first call.
     """
 
     history: History
@@ -94,7 +97,8 @@ class WriterLink(asyncio.Protocol):
         self._waiting_bytes = 0
         self._closing = False
         self.stopped = ""
-        self.refused = ""
+        self._refused = ""
+        self._refused_until = 0.0
 
     @classmethod
     async def start(cls, data_dir: Path) -> "WriterLink":
@@ -110,6 +114,11 @@ class WriterLink(asyncio.Protocol):
             await link._end()
             raise
         return link
+
+    @property
+    def refused(self) -> str:
+        """Why a write was refused lately, and none taken since; "" when none was."""
+        return self._refused if self._loop.time() < self._refused_until else ""
 
     def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[Result]]:
         """Raises `Refused`, `OutcomeUnknown`."""
@@ -186,7 +195,8 @@ class WriterLink(asyncio.Protocol):
             self._ready.set_exception(CannotStart(answer.reason))
 
     def _rejected(self, answer: Rejected) -> None:
-        self.refused = answer.reason
+        self._refused = answer.reason
+        self._refused_until = self._loop.time() + REFUSED_S
         if answer.stopped:
             self._stop(answer.reason)
         self._reject(answer.calls, unknown=answer.unknown)
@@ -195,11 +205,11 @@ class WriterLink(asyncio.Protocol):
             self._reject(len(self._sent), unknown=False)
 
     def _apply(self, applied: Applied) -> None:
-        self.refused = ""
         calls = [self._next_answered() for _ in range(applied.calls)]
         results, changes = _read_results(calls, applied.results)
         # Watchers first: who has its answer may rely on the watcher being told already.
         if changes:
+            self._refused = ""
             self.history.append(changes)
         for call, result in zip(calls, results, strict=True):
             if not call.answer.done():
@@ -212,7 +222,7 @@ class WriterLink(asyncio.Protocol):
         return call
 
     def _reject(self, calls: int, *, unknown: bool) -> None:
-        reason = self.stopped or self.refused or GONE
+        reason = self.stopped or self._refused or GONE
         for _ in range(calls):
             call = self._next_answered()
             if not call.answer.done():

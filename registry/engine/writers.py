@@ -51,7 +51,7 @@ class Writers:
 
     @property
     def refused(self) -> str:
-        """Why the last call was refused, "" when it was not."""
+        """Why a write was refused lately, and none taken since; "" when none was."""
         return self._link.refused
 
     def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[Result]]:

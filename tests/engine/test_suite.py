@@ -316,6 +316,7 @@ async def test_a_backup_is_a_consistent_copy_and_takes_no_existing_file(engine, 
             number += 1
             await engine.commit([Put(b"left", b"%d" % number), Put(b"right", b"%d" % number)])
 
+    await engine.commit([Put(b"left", b"0"), Put(b"right", b"0")])
     writer = asyncio.create_task(write())
     await engine.commit([Put(b"%d" % number, b"x" * 100) for number in range(7_000)])
     path = tmp_path / "board.snapshot"

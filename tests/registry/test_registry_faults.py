@@ -145,7 +145,7 @@ async def test_a_strong_read_says_that_nobody_confirmed(registry, engine):
 async def test_a_strong_read_does_not_wait_for_an_engine_that_never_answers(
     registry, engine, monkeypatch
 ):
-    monkeypatch.setattr("callboard.registry.registry.CONFIRM_S_MAX", 0.01)
+    monkeypatch.setattr("callboard.registry.writes.CONFIRM_S_MAX", 0.01)
     engine.confirm = asyncio.Event().wait
     async with asyncio.timeout(SETTLE_S_MAX):
         with pytest.raises(Unavailable, match="does not come up to date") as caught:

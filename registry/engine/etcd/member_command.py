@@ -23,6 +23,10 @@ HISTORY_KEPT: Final = "5m"
 """For nodes that reconnect; who was away for longer loads the board again."""
 SNAPSHOT_ENTRIES: Final = 10_000
 """A member that is further behind gets a copy; the log in memory is bounded by it too."""
+BATCH_OPERATIONS: Final = 250
+"""How much is applied before etcd stores it. Its 3.4 copies what is not stored yet for every
+transaction, in a buffer that has grown to the largest such batch and does not shrink: with etcd's
+own 10,000, one burst makes every later transaction copy half a megabyte."""
 VERSION_S_MAX: Final = 10.0
 
 SOCKET: Final = "client:1"
@@ -101,6 +105,7 @@ def command(etcd: str, settings: MemberSettings) -> list[str]:
         "auto-compaction-mode": "periodic",
         "auto-compaction-retention": HISTORY_KEPT,
         "snapshot-count": SNAPSHOT_ENTRIES,
+        "backend-batch-limit": BATCH_OPERATIONS,
         "logger": "zap",
         "log-outputs": "stderr",
         "log-level": "info",
