@@ -2,7 +2,8 @@
 
 `[kind, index, items]` with items `[service key, record, service key, record, ...]`. A record
 that is nothing but the id's prefix says that the instance is gone. A snapshot is BEGIN, CHANGES
-of any number, END; until the END the worker answers from what it had, or not at all.
+of any number, END; until the END the worker answers from what it had, or not at all. CHANGES of
+index 0 are not whole: more of the same index follows.
 """
 
 from collections.abc import Sequence

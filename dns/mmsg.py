@@ -136,6 +136,8 @@ class BatchedUdp:
         if received <= 0:
             return 0  # nothing there, or an error of one earlier packet that poll will repeat
         started_ns = perf_counter_ns()
+        if self._controlled:
+            self._interfaces[:received] = self._any_interface[:received]
         if not self._suspect_ports.isdisjoint(self._ports[:received].tolist()):
             self._silence_reflections(received)
         packets, chars, find, make = self._packets, self._chars, self._find, self._ready
@@ -255,6 +257,10 @@ class BatchedUdp:
         # Every second of 28 bytes is the port, in network order, in both address families.
         self._ports = memoryview(self._names).cast("B").cast("H")[1 :: _ADDRESS_BYTES // 2]
         self._controls: Any = (ctypes.c_char * (_CONTROL_BYTES * BATCH_MAX))()
+        # Sent back as it came it would be the way out, whatever the routes to the client are.
+        interface_at = _CMSGHDR.size + (0 if self._family == socket.AF_INET else 16)
+        self._interfaces = _every(self._controls, interface_at, _CONTROL_BYTES, "I")
+        self._any_interface = memoryview(array("I", [0] * BATCH_MAX))
         self._iovecs = (_Iovec * BATCH_MAX)()
         self._headers = (_Mmsghdr * BATCH_MAX)()
         self._headers_at = ctypes.addressof(self._headers)
@@ -279,9 +285,12 @@ class BatchedUdp:
 
 def _column(structures: Any, offset: int, typecode: Literal["I", "L"]) -> memoryview:
     """One field of every structure of an array, as numbers that are read and set in one go."""
-    cells: memoryview = memoryview(structures).cast("B").cast(typecode)
-    step = ctypes.sizeof(structures._type_) // cells.itemsize
-    return cells[offset // cells.itemsize :: step]
+    return _every(structures, offset, ctypes.sizeof(structures._type_), typecode)
+
+
+def _every(memory: Any, offset: int, stride: int, typecode: Literal["I", "L"]) -> memoryview:
+    cells: memoryview = memoryview(memory).cast("B").cast(typecode)
+    return cells[offset // cells.itemsize :: stride // cells.itemsize]
 
 
 def _runs(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -43,7 +43,7 @@ class Replica:
             _apply(self._next, items)
         else:
             _apply(self._responder.store, items)
-            self._responder.changed(index, items[::2])
+            self._responder.changed(index or self._responder.index, items[::2])
 
 
 def _apply(store: Store, items: tuple[bytes, ...]) -> None:

@@ -1,5 +1,6 @@
 """DNS over TCP (RFC 7766): pipelined, answered in order, and hard to hold hostage."""
 
+import logging
 import socket
 import time
 from collections import Counter
@@ -38,6 +39,8 @@ SWEEP_S: Final = 0.25
 """How late a deadline may be noticed."""
 
 SendReply = Callable[[bytes], None]
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class TcpServer:
@@ -136,6 +139,7 @@ class _Connection:
         self._was_partial = False
         self._at_end = False
         self._forwarded = 0
+        self._answering = False
         server.loop.register(accepted.fileno(), self._ready, READABLE)
 
     @property
@@ -160,6 +164,10 @@ class _Connection:
             self._part()
         except OSError:
             self.close()
+        except Exception:  # the last resort, as in `responder`: one client, not all of them
+            self._server.responder.counters.events["internal_error"] += 1
+            _logger.exception("serving %s over TCP failed", self.client)
+            self.close()
 
     def _part(self) -> None:
         """Close, but not before what was asked properly has been answered, if that can be now."""
@@ -176,6 +184,13 @@ class _Connection:
         self._frames.feed(data)
 
     def _answer(self) -> None:
+        self._answering = True
+        try:
+            self._answer_all()
+        finally:
+            self._answering = False
+
+    def _answer_all(self) -> None:
         """Take what has come, as long as the client reads what it gets."""
         began_ns = time.perf_counter_ns()
         answered = 0
@@ -218,11 +233,8 @@ class _Connection:
             return
         self._forwarded -= 1
         self._out += framed(reply)
-        try:
-            self._flush()
-            self._settle(False)
-        except OSError:
-            self.close()
+        if not self._answering:  # else it was answered at once, and goes out with the others
+            self._ready(0)
 
     def _flush(self) -> None:
         if not self._out:

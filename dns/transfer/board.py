@@ -99,18 +99,22 @@ class BoardCopy:
         self._addresses: Counter[bytes] = Counter()
         self._pending: dict[bytes, dict[bytes, bytes]] = {}
         self._pending_index = 0
+        self._is_cut = False
         self._steps: deque[_Step] = deque()
         self._history_bytes = 0
 
     @property
     def is_settled(self) -> bool:
-        return not self._pending and self._pending_index <= self.serial
+        """Or cannot be yet: a serial must not stand for a part of what belongs to it."""
+        return self._is_cut or (not self._pending and self._pending_index <= self.serial)
 
     def note(self, index: int, changes: Iterable[tuple[bytes, bytes]]) -> None:
-        """Service keys and records as in the feed; the board is then at `index`."""
+        """Service keys and records as in the feed; the board is then at `index`, or not yet when
+        that is 0."""
         for key, record in changes:
             self._pending.setdefault(key, {})[prefix_of(record)] = record
-        self._pending_index = index
+        self._is_cut = not index
+        self._pending_index = index or self._pending_index
 
     def settle(self) -> Sequence[bytes]:
         """Take in what was noted; the keys of the services that are not what they were."""
@@ -135,7 +139,7 @@ class BoardCopy:
             before, after = self.store.records(key), noted.store.records(key)
             if before != after and sorted(before) != sorted(after):
                 changed[key] = after
-        self._pending = {}
+        self._pending, self._is_cut = {}, False
         if index < self.serial or not self.serial:
             self._steps.clear()
             self._history_bytes = 0

@@ -28,6 +28,11 @@ SWEEP_S: Final = 1.0
 _logger: Final = logging.getLogger(__name__)
 
 
+def time_of_day_s() -> int:
+    """By the wall clock, as TSIG has it."""
+    return int(time.time())
+
+
 class Connections:
     """All of them, on one loop."""
 
@@ -131,8 +136,9 @@ class _Connection:
 
     def _begin(self, request: bytes) -> None:
         transfers = self._connections.transfers
-        transfers.settle()
-        asker = Asker(self._host, True, int(time.time()))
+        if self._stays:
+            transfers.settle()
+        asker = Asker(self._host, True, time_of_day_s)
         first = next(replies := transfers.answer(request, asker), None)
         if first is None:
             raise BadFrame  # a response: whoever sends that is no client

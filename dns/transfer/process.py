@@ -24,7 +24,7 @@ from ..options import EdnsOptions
 from ..wire import labels_of
 from .board import BoardCopy
 from .config import TransferSettings
-from .connections import IDLE_S_MAX, Connections
+from .connections import IDLE_S_MAX, Connections, time_of_day_s
 from .grants import Grant, Target
 from .handover import Handed, receive
 from .keys import Key
@@ -175,7 +175,7 @@ class TransferProcess:
         host = address[0]
         if self._transfers.may_have(host):
             self._transfers.settle()
-        asker = Asker(host, False, int(time.time()))
+        asker = Asker(host, False, time_of_day_s)
         try:
             for reply in self._transfers.answer(handed.data, asker):
                 self._udp.sendmsg([reply], ancillary, 0, address)

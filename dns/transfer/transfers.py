@@ -1,6 +1,6 @@
 """What a secondary asks and gets: requests, addresses and the time in; messages out. No sockets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -17,23 +17,20 @@ from .grants import Grant, may_have
 from .keys import Keys
 from .sections import Malformed, records_of
 from .stream import axfr, ixfr, messages, single_soa
-from .tsig import Refused, Signer, verify
+from .tsig import Refused, Signer, signature_bytes, verify
 from .zone import ReverseZoneRecords, ZoneRecord, ZoneRecords
-
-SIGNATURE_BYTES: Final = 160
-"""Room for our signature in a UDP reply: the longest MAC and names of usual length."""
-
 
 _SOA_BYTES_MIN: Final = 22
 """Two names and five numbers; the serial is the first of those."""
 
 
 class Asker(NamedTuple):
-    """Where a request came from. `now_s` is the time of day, for signatures."""
+    """Where a request came from. `clock` tells the time of day, for signatures: a transfer may
+    take longer than clocks may be apart."""
 
     host: str
     tcp: bool
-    now_s: int
+    clock: Callable[[], int]
 
 
 class _Request(NamedTuple):
@@ -97,6 +94,7 @@ class Transfers:
             return
         keys = self.board.settle()
         self.responder.changed(self.board.serial, keys)
+        self.responder.refresh_serials()
         self._moment = None
         self.versions += bool(keys)
 
@@ -116,7 +114,7 @@ class Transfers:
         signer: Signer | None = None
         message = data
         try:
-            found = verify(data, self._keys, asker.now_s)
+            found = verify(data, self._keys, asker.clock())
             if isinstance(found, Refused):
                 return self._not_signed(data[:2], found, asker)
             if found is not None:
@@ -126,18 +124,22 @@ class Transfers:
             return _bare(data[:2], None if len(data) < wire.HEADER_BYTES else query)
         parsed = parse_query(message)
         if not isinstance(parsed, Query):
-            return _bare(data[:2], parsed)
+            return _signed(_bare(data[:2], parsed), signer, asker)
         if parsed.edns is not None and parsed.edns.options and not parsed.edns.version:
             ours = self._options.reply(
                 parsed.edns.options, packed_address(asker.host), tcp=asker.tcp
             )
             if ours is None:
-                return iter((empty_reply(data[:2], parsed, wire.FORMERR),))
+                reply = empty_reply(data[:2], parsed, wire.FORMERR)
+                return _signed(iter((reply,)), signer, asker)
             parsed = parsed._replace(edns=parsed.edns._replace(reply_options=ours.data))
         request = _Request(data[:2], parsed, message, signer, asker)
-        if signer is None:
-            return self._replies(request)
-        return self._signed(request, signer)
+        replies = self._replies(request)
+        if signer is not None and not asker.tcp:
+            limit_bytes = _udp_limit_bytes(request)
+            short = empty_reply(data[:2], parsed, wire.NOERROR, wire.FLAG_TC)
+            replies = (one if len(one) <= limit_bytes else short for one in replies)
+        return _signed(replies, signer, asker)
 
     def _replies(self, request: _Request) -> Iterator[bytes]:
         query, asker = request.query, request.asker
@@ -204,15 +206,13 @@ class Transfers:
         if not isinstance(query, Query):
             return _bare(packet_id, query)
         reply = empty_reply(packet_id, query, wire.NOTAUTH)
-        return iter((refused.sign(reply, asker.now_s),))
+        return iter((refused.sign(reply, asker.clock()),))
 
-    def _signed(self, request: _Request, signer: Signer) -> Iterator[bytes]:
-        replies = self._replies(request)
-        if not request.asker.tcp:
-            limit_bytes = _udp_limit_bytes(request)
-            short = empty_reply(request.packet_id, request.query, wire.NOERROR, wire.FLAG_TC)
-            replies = (one if len(one) <= limit_bytes else short for one in replies)
-        return (signer.sign(one, request.asker.now_s) for one in replies)
+
+def _signed(replies: Iterator[bytes], signer: Signer | None, asker: Asker) -> Iterator[bytes]:
+    if signer is None:
+        return replies
+    return (signer.sign(one, asker.clock()) for one in replies)
 
 
 def _bare(packet_id: bytes, rejected: Rejected | None) -> Iterator[bytes]:
@@ -240,4 +240,4 @@ def _is_newer(one: int, other: int) -> bool:
 def _udp_limit_bytes(request: _Request) -> int:
     edns = request.query.edns
     offered = min(edns.size_bytes, wire.UDP_BYTES_MAX) if edns else wire.UDP_BYTES_PLAIN
-    return offered - (SIGNATURE_BYTES if request.signer else 0)
+    return offered - (signature_bytes(request.signer.key) if request.signer else 0)

@@ -1,5 +1,6 @@
 """Transaction signatures (RFC 8945): messages, keys and the time in; verdicts and messages out."""
 
+import hashlib
 import hmac
 import struct
 from typing import Final, NamedTuple
@@ -38,6 +39,13 @@ class Tsig(NamedTuple):
     original_id: int
     error: int
     other: bytes
+
+
+def signature_bytes(key: Key) -> int:
+    """How much longer a signature with `key` makes a message."""
+    mac = bytes(hashlib.new(ALGORITHMS[key.algorithm]).digest_size)
+    record = Tsig(0, key.name, key.algorithm, 0, FUDGE_S, mac, 0, 0, b"")
+    return len(_with_record(bytes(wire.HEADER_BYTES), record)) - wire.HEADER_BYTES
 
 
 class Signer:

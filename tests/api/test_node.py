@@ -180,6 +180,14 @@ async def test_a_snapshot_that_finds_no_room_is_refused_for_now(own_board, monke
     assert "No space left on device; make room there" in refused.json["error"]["message"]
 
 
+async def test_without_a_temporary_directory_snapshots_are_refused_for_now(own_board, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    for method, body in (("GET", None), ("PUT", b"whatever")):
+        refused = await own_board(method, "/v1/snapshot", body)
+        assert refused.status == 503
+        assert "cannot be kept in /nowhere" in refused.json["error"]["message"]
+
+
 async def test_a_snapshot_that_says_to_be_huge_is_refused_at_once(board):
     head = "PUT /v1/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999999\r\n\r\n"
     async with board.raw(head.encode()) as (reader, _):

@@ -42,6 +42,17 @@ def test_each_server_is_asked_once_when_none_can_be_reached():
         attempts.next(0)
 
 
+def test_a_password_in_a_url_is_told_to_nobody():
+    secret = "http://bob:secret@a:8500/base"
+    attempts = call(secret)
+    assert attempts.next(0).server == secret
+    attempts.unsent(secret, "refused", 0, ConnectionRefusedError())
+    with pytest.raises(NoServerAnswered, match="http://a:8500/base: refused") as caught:
+        attempts.next(0)
+    assert list(caught.value.failures) == ["http://a:8500/base"]
+    assert "secret" not in repr(Endpoints([secret]))
+
+
 def test_a_call_that_is_not_repeatable_moves_on_only_when_nothing_was_sent():
     attempts = call(A, B, repeatable=False)
     attempts.unsent(attempts.next(0).server, "refused", 0, ConnectionRefusedError())

@@ -144,12 +144,16 @@ class SmallRegistry:
             self.pages += 1
             yield [listed]
 
-    def put(self, instance):
+    def put(self, *instances):
+        """All of them at one index."""
         self.index += 1
-        name = InstanceName(instance.namespace, instance.service.lower(), instance.id.lower())
-        last = self.board.get(name)
-        listed = self.board[name] = Listed(instance, self.index, self.index, None)
-        self.watches.publish([Event(self.index, name, listed, last, False)])
+        events = []
+        for instance in instances:
+            name = InstanceName(instance.namespace, instance.service.lower(), instance.id.lower())
+            last = self.board.get(name)
+            listed = self.board[name] = Listed(instance, self.index, self.index, None)
+            events.append(Event(self.index, name, listed, last, False))
+        self.watches.publish(events)
 
     def drop(self, name):
         last = self.board.pop(name, None)

@@ -115,6 +115,27 @@ def test_an_old_copy_answers_until_the_new_one_is_whole(make_instance):
     )
 
 
+async def test_a_page_that_is_cut_within_an_index_says_so(registry, make_instance, monkeypatch):
+    """One transaction is one index, however many instances it writes."""
+    monkeypatch.setattr(feeder, "PAGE_RECORDS", 2)
+    responder, replica = a_replica()
+    sent = []
+
+    async def send(data):
+        replica.feed(data)
+        sent.append(msgpack.unpackb(data))
+
+    feeding = asyncio.create_task(feeder.feed(registry, send))
+    await until(lambda: replica.synced)
+    sent.clear()
+    before = responder.index
+    registry.put(*(make_instance(id=f"i{n}") for n in range(5)))
+    await until(lambda: responder.store.instances == 5)
+    assert [index for _, index, _ in sent] == [0, 0, before + 1]
+    assert responder.index == before + 1
+    feeding.cancel()
+
+
 async def test_a_slow_worker_holds_up_nothing_and_gets_a_fresh_copy(
     registry, make_instance, monkeypatch
 ):

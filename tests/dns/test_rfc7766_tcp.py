@@ -243,21 +243,59 @@ def test_a_client_that_never_reads_is_closed(board, monkeypatch):
         assert not board.responder.counters.events["internal_error"]
 
 
+def test_a_client_that_goes_while_it_is_answered_harms_nobody(make_board):
+    """Two questions for others, both answered at once, and a reset before the answers."""
+    board = make_board(forwards=True)
+    loop = Loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        tcp.TcpServer(loop, listener, board.responder, lambda _, reply: reply(bytes(12)))
+        client = socket.create_connection(listener.getsockname(), timeout=10)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        query = framed(board.query("example.com.", flags="RD").to_wire())
+        turn(loop)  # accepted
+        client.sendall(query + query)
+        client.close()
+        turn(loop)
+        assert len(loop._callbacks) == 1
+    assert not board.responder.counters.events["internal_error"]
+
+
+def turn(loop):
+    for fd, events in loop._ready(10):
+        loop._callbacks[fd](events)
+
+
+def test_what_waits_behind_a_forwarded_question_is_answered_with_it(make_board):
+    board = make_board(forwards=True).register("web", "a", "10.0.0.1")
+    loop, asked = Loop(), []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        tcp.TcpServer(loop, listener, board.responder, lambda _, reply: asked.append(reply))
+        with socket.create_connection(listener.getsockname(), timeout=10) as client:
+            turn(loop)
+            client.sendall(framed(board.query("example.com.", flags="RD").to_wire()))
+            turn(loop)
+            client.sendall(a_query(board, 1))
+            client.shutdown(socket.SHUT_WR)
+            asked.pop()(bytes(12))
+            while len(loop._callbacks) > 1:
+                turn(loop)
+            assert read_message(client) == bytes(12)
+            assert read_message(client)[:2] == b"\0\1"
+            assert read_message(client) is None
+
+
 def test_clients_that_come_and_go_leave_one_timer(board):
     loop = Loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         tcp.TcpServer(loop, listener, board.responder, lambda *_: None)
-
-        def turn():
-            for fd, events in loop._ready(10):
-                loop._callbacks[fd](events)
-
         for _ in range(5):
             with socket.create_connection(listener.getsockname(), timeout=10):
-                turn()  # accepted
+                turn(loop)  # accepted
                 assert len(loop._callbacks) == 2
-            turn()  # and gone
+            turn(loop)  # and gone
             assert len(loop._callbacks) == 1
     assert len(loop._timers) == 1
     loop.close()

@@ -241,6 +241,8 @@ def test_a_wildcard_listener_replies_from_the_address_that_was_asked(make_board,
             client.sendto(query, ("127.0.0.2", served.udp.getsockname()[1]))
             served.server.serve(1)
             for _, back in served.forwarded:
+                ((_, _, data),) = back.ancillary
+                assert data[:4] == bytes(4), "the route to the client decides the interface"
                 served.udp.sendmsg([query], back.ancillary, 0, back.address)
             served.forwarded.clear()
             assert client.recvfrom(512)[1][0] == "127.0.0.2"

@@ -38,7 +38,7 @@ async def write_until_it_fails(engine, tries=2000):
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 async def test_a_full_disk_refuses_writes_until_there_is_space_again(
-    kind, mounted, ext4_image, tmp_path
+    kind, mounted, ext4_image, tmp_path, monkeypatch
 ):
     ground = tmp_path / "ground"
     if kind == "tmpfs":
@@ -61,6 +61,11 @@ async def test_a_full_disk_refuses_writes_until_there_is_space_again(
                 await engine.commit([Put(refused, VALUE)])
 
             ballast.unlink()
+            monkeypatch.setattr("callboard.registry.engine.link.REFUSED_S", 0.0)
+            with pytest.raises(Refused):  # too large for any disk: the last word is a refusal
+                await engine.commit([Put(b"huge", bytes(20 * 1024 * 1024))])
+            assert engine.status().writable, "nobody may write while this says no: it ends alone"
+            monkeypatch.undo()
             await engine.commit([Put(b"again", VALUE)])
             assert engine.status().writable
             assert engine.status().reason == ""

@@ -21,7 +21,7 @@ from callboard.registry import (
 )
 from callboard.registry.engine import CannotStart, OutcomeUnknown, Put, Refused, SqliteEngine
 from callboard.registry.instance import encode_instance
-from callboard.registry.kv import VALUE_BYTES_MAX
+from callboard.registry.kv import VALUE_BYTES_MAX, StoredKv, encode_kv
 from callboard.registry.plan import REGISTRATION_BYTES_MAX
 from callboard.registry.relay.passing import LOOK_AGAIN_S
 from callboard.registry.writes import STATUS_WRITES_MAX
@@ -45,6 +45,10 @@ class Faulty:
         self.error = None
         self.before_commit = None
         self.held = True
+        self.cluster = ""
+
+    def identity(self):
+        return self.cluster
 
     def holds(self):
         return self.held
@@ -165,6 +169,73 @@ async def test_a_strong_read_sees_what_was_written_before_it(registry, engine):
     await read
     assert registry.instance(NAME) is not None
     await write
+
+
+@pytest.mark.parametrize(
+    ("call", "done", "afterwards"),
+    [
+        (lambda at: at.register(web()), lambda found: not found.created, web()),
+        (
+            lambda at: at.heartbeat(Heartbeat(NAME, Status.PASSING)),
+            lambda found: found is not None,
+            web(port=2, status=Status.PASSING),
+        ),
+        (lambda at: at.deregister(NAME._replace(id="web-2")), lambda found: found is True, None),
+        (lambda at: at.heartbeat(Heartbeat(NAME._replace(id="web-2"))), lambda found: found, None),
+        (lambda at: at.kv_delete_prefix("a/"), lambda found: found == 1, None),
+    ],
+    ids=["identical", "same status", "not shown", "beat", "prefix"],
+)
+async def test_a_node_of_a_cluster_decides_nothing_by_what_it_alone_shows(
+    registry, engine, call, done, afterwards
+):
+    """Another node has written, and was answered, before this one shows it."""
+    await registry.register(web())
+    engine.cluster = "here"
+    engine.changes.clear()
+    await engine.commit_directly(
+        Put(b"i/default/web/web-1", encode_instance(web(port=2, status=Status.CRITICAL))),
+        Put(b"i/default/web/web-2", encode_instance(web("web-2"))),
+        Put(b"k/a/1", encode_kv(StoredKv(0, 0, b""))),
+    )
+    calling = asyncio.create_task(call(registry))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not calling.done()
+    engine.changes.set()
+    async with asyncio.timeout(SETTLE_S_MAX):
+        assert done(await calling)
+    if afterwards is not None:
+        assert registry.instance(NAME).instance == afterwards
+
+
+async def test_without_a_majority_what_is_not_shown_is_not_called_absent(registry, engine):
+    engine.cluster = "here"
+    engine.error = Refused("no majority")
+    for call in (registry.deregister(NAME), registry.heartbeat(Heartbeat(NAME))):
+        with pytest.raises(Unavailable) as caught:
+            await call
+        assert caught.value.code == "no_quorum"
+
+
+async def test_a_read_waits_for_what_its_client_has_seen_at_another_node(
+    registry, engine, monkeypatch
+):
+    await registry.register(web())
+    engine.changes.clear()
+    await engine.commit_directly(Put(b"i/default/web/web-2", encode_instance(web("web-2"))))
+    await registry.catch_up(2)  # alone, it is another board's
+    assert registry.index == 1
+    engine.cluster = "here"
+    reading = asyncio.create_task(registry.catch_up(2))
+    await asyncio.sleep(0)
+    assert not reading.done()
+    engine.changes.set()
+    async with asyncio.timeout(SETTLE_S_MAX):
+        await reading
+        assert registry.index == 2
+        monkeypatch.setattr("callboard.registry.registry.CATCH_UP_S_MAX", 0.01)
+        await registry.catch_up(1000)
 
 
 async def test_a_draining_node_refuses_writes_and_lets_waiting_reads_answer(registry):

@@ -22,7 +22,7 @@ from ..seam import (
     Result,
 )
 from .connection import Connection
-from .errors import NotReached, Unwritable
+from .errors import Full, NotReached, Unwritable
 from .feed import Feed
 from .layout import Layout
 from .transactions import NESTED_OPERATIONS_MAX, Call, Transaction
@@ -189,8 +189,11 @@ class Committer:
                     raise
                 await asyncio.sleep(RETRY_S)
             except Unwritable as error:
+                was_known = bool(self.unwritable)
                 self._unwritable = str(error)
                 self._unwritable_until = self._loop.time() + UNWRITABLE_S
+                if isinstance(error, Full) and not was_known:
+                    raise OutcomeUnknown(f"{error}; this write may be in it already") from error
                 raise
             else:
                 self._reached_at = self._loop.time()

@@ -182,6 +182,7 @@ class Election:
         return guard
 
     async def _renew(self, guard: Guard, renewed_at: float) -> None:
+        asked_at = renewed_at
         while self.guard == guard:
             left_s = renewed_at + LEASE_TTL_S - time.monotonic()
             if left_s <= 0:
@@ -191,7 +192,8 @@ class Election:
                 )  # we are the ones who were cut off
                 self._lose("its lease was not renewed in time")
                 return
-            await asyncio.sleep(min(RENEW_S, left_s))
+            pause_s = max(0.0, asked_at + RENEW_S - time.monotonic())
+            await asyncio.sleep(min(pause_s, left_s))
             asked_at = time.monotonic()
             if asked_at >= renewed_at + LEASE_TTL_S:
                 continue

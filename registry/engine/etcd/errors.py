@@ -19,6 +19,11 @@ class Unwritable(Refused):
     """No write is taken until somebody has mended it."""
 
 
+class Full(Unwritable):
+    """The first transaction over the quota is applied, and refused all the same; those after it
+    are not applied."""
+
+
 class Unsettled(Refused):
     """Members are not changed while some of them are away, or have only just come."""
 
@@ -50,7 +55,7 @@ _KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
     ("request cancelled", OutcomeUnknown, _SAYS),
     (
         "database space exceeded",
-        Unwritable,
+        Full,
         "etcd's database is full (NOSPACE): compact, defragment and disarm its alarm",
     ),
     (

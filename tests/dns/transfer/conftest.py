@@ -43,7 +43,7 @@ class TransferBoard:
         self.transfers.board.note(self.index, [change])
 
     def send(self, wire, host="127.0.0.1", *, tcp=True, now_s=1_700_000_000):
-        return [bytes(one) for one in self.transfers.answer(wire, Asker(host, tcp, now_s))]
+        return [bytes(one) for one in self.transfers.answer(wire, Asker(host, tcp, lambda: now_s))]
 
     def records(self, zone=ZONE, serial=None):
         """The records of an AXFR, or of an IXFR from `serial`, as (name, type, data) in order."""

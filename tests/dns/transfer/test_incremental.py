@@ -100,6 +100,20 @@ def test_who_has_it_already_or_something_newer_gets_the_serial(transfer_board, m
     assert len(board.records(serial=3)) == 1
 
 
+def test_a_serial_stands_for_all_that_belongs_to_it(transfer_board, make_instance):
+    board = transfer_board()
+    one, two, three = several(make_instance, 3)
+    board.put(one)
+    old = board.records()
+    board.transfers.board.note(0, [(b"web", pack_record(two))])
+    assert board.records() == old
+    assert len(board.records(serial=serial_of(old))) == 1
+    board.put(three)
+    new = board.records()
+    assert serial_of(new) == serial_of(old) + 1
+    assert apply_difference(content(old), board.records(serial=serial_of(old))) == content(new)
+
+
 @pytest.mark.parametrize("serial", [7, 0, 4000000000])
 def test_an_unknown_serial_gets_the_whole_zone(transfer_board, make_instance, serial):
     board = transfer_board()

@@ -2,15 +2,19 @@
 
 import base64
 
+import dns.edns
 import dns.message
 import dns.name
+import dns.opcode
 import dns.rcode
 import dns.tsig
 import dns.tsigkeyring
 import pytest
+from callboard.dns.options import EdnsOptions
 from callboard.dns.transfer.keys import BadKeyFile, key_name, parse_keys, read_key_file
 from callboard.dns.transfer.sections import Malformed
-from callboard.dns.transfer.tsig import Refused, Signer, Verified, verify
+from callboard.dns.transfer.transfers import Asker
+from callboard.dns.transfer.tsig import Refused, Signer, Verified, signature_bytes, verify
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +61,50 @@ def test_what_dnspython_signs_is_verified_and_the_reply_too(algorithm, options):
     read = dns.message.from_wire(reply, keyring=query.keyring, request_mac=query.mac)
     assert read.had_tsig
     assert read.tsig_error == 0
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_signature_takes_as_much_room_as_is_said(algorithm):
+    [key] = keys_of(algorithm).values()
+    assert len(Signer(key).sign(bytes(12), 1_700_000_000)) == 12 + signature_bytes(key)
+
+
+def test_each_message_of_a_long_transfer_is_signed_when_it_is_made(
+    transfer_board, make_instance, monkeypatch
+):
+    """It may take an hour, and clocks may be five minutes apart."""
+    board = transfer_board(keys=keys_of())
+    board.put(*(make_instance(id=f"i{n}", tags=("v2", "v3")) for n in range(1000)))
+    board.transfers.settle()
+    query = dns.message.make_query("callboard.internal.", "AXFR")
+    query.use_tsig({dns.name.from_text("transfer.example"): base64.b64decode(SECRET)})
+    wire, began_s = signed(query)
+    now_s, context = began_s, None
+    asker = Asker("127.0.0.1", True, lambda: now_s)
+    for message in board.transfers.answer(wire, asker):
+        monkeypatch.setattr("time.time", lambda now_s=now_s: now_s)
+        read = dns.message.from_wire(
+            message, keyring=query.keyring, request_mac=query.mac, multi=True,
+            tsig_ctx=context, one_rr_per_rrset=True,
+        )  # fmt: skip
+        context = read.tsig_ctx
+        now_s += 200
+    assert now_s > began_s + 300
+
+
+@pytest.mark.parametrize("bad", ["cookie", "update"])
+def test_what_is_refused_is_signed_too(transfer_board, bad):
+    options = EdnsOptions.configured([bytes(16)], lambda: 1_700_000_000.0, b"", 10.0)
+    board = transfer_board(keys=keys_of(), options=options)
+    cookie = [dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12")]
+    query = a_query(use_edns=0, options=cookie if bad == "cookie" else [])
+    if bad == "update":
+        query.set_opcode(dns.opcode.UPDATE)
+    wire, now_s = signed(query)
+    [reply] = board.send(wire, now_s=now_s)
+    read = dns.message.from_wire(reply, keyring=query.keyring, request_mac=query.mac)
+    assert read.had_tsig
+    assert read.rcode() == (dns.rcode.FORMERR if bad == "cookie" else dns.rcode.NOTIMP)
 
 
 def test_a_reply_of_many_messages_is_a_chain():

@@ -3,6 +3,7 @@
 import pytest
 from callboard.registry.engine import CannotStart, OutcomeUnknown, Refused
 from callboard.registry.engine.etcd.errors import (
+    Full,
     NotReached,
     TokenRejected,
     Unsettled,
@@ -34,7 +35,7 @@ from grpc import StatusCode
         (StatusCode.CANCELLED, "Locally cancelled by application!", OutcomeUnknown),
         (StatusCode.INTERNAL, "", OutcomeUnknown),
         (StatusCode.UNKNOWN, "context deadline exceeded", OutcomeUnknown),
-        (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", Unwritable),
+        (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", Full),
         (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests", Refused),
         (
             StatusCode.RESOURCE_EXHAUSTED,
