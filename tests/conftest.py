@@ -19,6 +19,10 @@ _ROOT = str(Path(__file__).resolve().parent.parent)
 sys.path[:] = [entry for entry in sys.path if entry not in ("", _ROOT)]
 
 
+# A shell that starts us in the background ignores Ctrl-C for us and all that we start: who sends
+# one would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Nodes that tests kill take their DNS workers along, but for the tests of that.
 os.environ["CALLBOARD_DNS_OUTLIVE"] = "no"
 
