@@ -47,6 +47,15 @@ async def test_names_that_can_never_exist_are_unknown(board, service):
     assert (done.json["renewed"], len(done.json["unknown"])) == (0, len(named))
 
 
+async def test_no_such_name_becomes_a_part_of_a_message_to_the_keeper(own_board, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        type(own_board.registry), "renew", lambda _, names: asked.extend(names) or [*range(3)]
+    )
+    await beats(own_board, ["a/b", "c"], ["x" * 500, "y"], ["web", "one"])
+    assert [name.service for name in asked] == ["", "", "web"]
+
+
 async def test_no_renewals_are_none(board):
     assert (await beats(board)).json == {"renewed": 0, "unknown": []}
 

@@ -418,3 +418,14 @@ async def test_the_keeper_sweeps_by_itself(tmp_path):
     finally:
         await registry.close()
         await sqlite.close()
+
+
+async def test_a_keeper_that_was_replaced_forgets_what_it_was_taking_off(board):
+    """Its deletes do nothing any more, and whoever keeps the lease now may have renewed it."""
+    await board.registry.register(web(ttl=60))
+    shown = board.registry._board
+    for turn in (board.registry._expiry.stand_by, board.registry._expiry.begin):
+        shown.expiring.add(b"i/default/web/web-1")
+        assert await board.registry.heartbeat(Heartbeat(NAME)) is None
+        turn()
+        assert await board.registry.heartbeat(Heartbeat(NAME)) is not None

@@ -1,5 +1,6 @@
 """IXFR (RFC 1995): what is applied to the old zone gives the new one, whatever has changed."""
 
+import socket
 from collections import Counter
 
 import dns.message
@@ -7,9 +8,12 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
+from callboard.dns.frames import framed
+from callboard.dns.loop import Loop
 from callboard.dns.projection import key_of, pack_record
 from callboard.dns.transfer import board as board_module
 from callboard.dns.transfer.board import BoardCopy
+from callboard.dns.transfer.connections import Connections
 from callboard.dns.transfer.keys import key_name, parse_keys
 from callboard.dns.transfer.tsig import Signer
 from callboard.registry.instance import Status
@@ -112,6 +116,42 @@ def test_a_serial_stands_for_all_that_belongs_to_it(transfer_board, make_instanc
     new = board.records()
     assert serial_of(new) == serial_of(old) + 1
     assert apply_difference(content(old), board.records(serial=serial_of(old))) == content(new)
+
+
+def test_a_negative_answer_carries_the_serial_of_now(transfer_board, make_instance):
+    board = transfer_board()
+    board.put(make_instance())
+    board.transfers.settle()
+    query = dns.message.make_query("web.service.callboard.internal.", "MX").to_wire()
+
+    def serial():
+        [reply] = board.send(query)
+        [soa] = dns.message.from_wire(reply).authority
+        return soa[0].serial
+
+    before = serial()
+    board.put(make_instance("db"))
+    board.transfers.settle()
+    assert serial() == before + 1
+
+
+def test_strangers_over_tcp_make_no_steps(transfer_board, make_instance):
+    """Each is remembered for those who may have the zone, and only so many are."""
+    query = framed(dns.message.make_query("callboard.internal.", "AXFR").to_wire())
+    for grants, settled in (((), False), (("127.0.0.1/32",), True)):
+        board = transfer_board(grants=grants)
+        board.put(make_instance())
+        loop = Loop()
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            socket.create_connection(listener.getsockname(), timeout=10) as client,
+        ):
+            Connections(loop, board.transfers).take(listener.accept()[0], query)
+            assert board.transfers.board.is_settled is settled
+            client.close()
+            while loop._callbacks:
+                for fd, events in loop._ready(10):
+                    loop._callbacks[fd](events)
 
 
 @pytest.mark.parametrize("serial", [7, 0, 4000000000])
