@@ -95,12 +95,12 @@ async def _pages(listing: Iterable[list[Listed]], pack: Pack) -> AsyncIterator[l
 
 async def _send_events(events: list[Event], send: Send, pack: Pack) -> None:
     for start in range(0, len(events), PAGE_RECORDS):
-        page = events[start : start + PAGE_RECORDS]
-        goes_on = events[start + PAGE_RECORDS :][:1]
+        end = start + PAGE_RECORDS
+        page = events[start:end]
         items: list[bytes] = []
         for event in page:
             items.append(key_of(event.name.namespace, event.name.service))
             listed = event.listed
             items.append(pack(listed.instance) if listed else id_prefix(event.name.id))
-        is_cut = bool(goes_on) and goes_on[0].index == page[-1].index
+        is_cut = end < len(events) and events[end].index == page[-1].index
         await send(pack_message(FeedKind.CHANGES, 0 if is_cut else page[-1].index, items))

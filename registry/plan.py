@@ -136,8 +136,8 @@ class Plan:
     def _heartbeat(self, operation: Heartbeat) -> Written | BatchResult:
         name = operation.name
         instance = self._find(name)
-        self.assumes = self.assumes or instance is None or not operation.is_bare
         if instance is None:
+            self.assumes = True
             return None
         status = instance.status if operation.status is None else operation.status
         output = instance.output if operation.output is None else operation.output
@@ -146,6 +146,7 @@ class Plan:
             return self._put_status(operation, name, instance)
         if name in self._planned:
             return _renewal(instance)
+        self.assumes = self.assumes or not operation.is_bare
         ttl_s = self._board.renew(name, self._now_s)
         if ttl_s is not None and not self._board.keeps_leases:
             self._pass(instance_key(name), operation)
