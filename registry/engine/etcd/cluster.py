@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aetcd.rpc import (
@@ -15,8 +14,17 @@ from aetcd.rpc import (
 )
 
 from ..seam import EngineError, Member, OutcomeUnknown, Refused, StandsAlone
-from .connection import Connection, Endpoint, Method
+from .connection import Connection, Endpoint
 from .errors import Unsettled
+from .methods import (
+    MEMBER_ADD,
+    MEMBER_LIST,
+    MEMBER_PROMOTE,
+    MEMBER_REMOVE,
+    MOVE_LEADER,
+    STATUS,
+    Method,
+)
 from .peers import answers
 
 LOOK_S: Final = 2.0
@@ -92,7 +100,7 @@ class Cluster:
                 raise Refused(f"{_name(member)} is still on its way in: one at a time")
         scheme = members[0].peerURLs[0].partition("://")[0]
         request = MemberAddRequest(peerURLs=[f"{scheme}://{address}"], isLearner=True)
-        answer = await self._change(lambda at: at.cluster.MemberAdd, request)
+        answer = await self._change(MEMBER_ADD, request)
         self._promote_soon(answer.member.ID)
 
     async def remove(self, name: str) -> None:
@@ -105,7 +113,7 @@ class Cluster:
             raise Refused(f"there is no member {name!r}")
         if len(members) == 1:
             raise StandsAlone(f"{name!r} is the only member")
-        await self._change(lambda at: at.cluster.MemberRemove, MemberRemoveRequest(ID=member.ID))
+        await self._change(MEMBER_REMOVE, MemberRemoveRequest(ID=member.ID))
 
     async def transfer(self) -> str:
         """Who leads somebody else's etcd is theirs to say. Of ours only the leader itself
@@ -141,7 +149,7 @@ class Cluster:
             try:
                 await self._connection.call_at(
                     leading,
-                    lambda at: at.maintenance.MoveLeader,
+                    MOVE_LEADER,
                     MoveLeaderRequest(targetID=member.ID),
                     timeout_s=CHANGE_S_MAX,
                 )
@@ -152,21 +160,19 @@ class Cluster:
                 return self.leader
         raise refusal or Refused("no other member answers")
 
-    async def _change(self, pick: Callable[[Endpoint], Method], request: object) -> Any:
+    async def _change(self, method: Method, request: object) -> Any:
         """Wait for the last change to settle: until then etcd refuses, and has done nothing."""
         deadline = asyncio.get_running_loop().time() + SETTLE_S_MAX
         while True:
             try:
-                return await self._connection.call(pick, request, timeout_s=CHANGE_S_MAX)
+                return await self._connection.call(method, request, timeout_s=CHANGE_S_MAX)
             except Unsettled:
                 if asyncio.get_running_loop().time() >= deadline:
                     raise
             await asyncio.sleep(SETTLE_S)
 
     async def _look(self) -> None:
-        status = await self._connection.ask(
-            self._connection.endpoint, lambda at: at.maintenance.Status, StatusRequest()
-        )
+        status = await self._connection.ask(self._connection.endpoint, STATUS, StatusRequest())
         members = None
         if status.leader not in self._names or self._owned:
             members = await self._list()
@@ -187,7 +193,7 @@ class Cluster:
     async def _list(self) -> list[Any]:
         """As the endpoint in use has it: without a leader there is still something to show."""
         answer = await self._connection.ask(
-            self._connection.endpoint, lambda at: at.cluster.MemberList, MemberListRequest()
+            self._connection.endpoint, MEMBER_LIST, MemberListRequest()
         )
         self._last = list(answer.members)
         self._names = {member.ID: member.name for member in self._last}
@@ -195,9 +201,7 @@ class Cluster:
 
     async def _state(self, endpoint: Endpoint) -> Any:
         try:
-            state = await self._connection.ask(
-                endpoint, lambda at: at.maintenance.Status, StatusRequest()
-            )
+            state = await self._connection.ask(endpoint, STATUS, StatusRequest())
         except EngineError:
             return None
         endpoint.member = state.header.member_id
@@ -223,9 +227,7 @@ class Cluster:
         """Until it votes, or is gone."""
         while True:
             try:
-                await self._connection.call(
-                    lambda at: at.cluster.MemberPromote, MemberPromoteRequest(ID=learner)
-                )
+                await self._connection.call(MEMBER_PROMOTE, MemberPromoteRequest(ID=learner))
             except (Refused, OutcomeUnknown) as error:
                 _log.debug("the member %x is not promoted: %s", learner, error)
             try:

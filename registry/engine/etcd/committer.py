@@ -25,6 +25,7 @@ from .connection import Connection
 from .errors import Full, NotReached, Unwritable
 from .feed import Feed
 from .layout import Layout
+from .methods import TXN
 from .transactions import NESTED_OPERATIONS_MAX, Call, Transaction
 
 WRITE_S_MAX: Final = 4.0
@@ -203,9 +204,7 @@ class Committer:
     async def _once(self, request: Any, timeout_s: float) -> Any:
         try:
             async with asyncio.timeout(max(SENT_S_MIN, timeout_s)) as self._under_way:
-                return await self._connection.call(
-                    lambda at: at.kv.Txn, request, timeout_s=WRITE_S_MAX
-                )
+                return await self._connection.call(TXN, request, timeout_s=WRITE_S_MAX)
         except TimeoutError:
             raise OutcomeUnknown("etcd has not answered in time: the write may be done") from None
         finally:

@@ -19,12 +19,12 @@ from aetcd.rpc import (
     RangeRequest,
     TxnRequest,
 )
-from grpc import aio
 
 from ..seam import EngineError, Guard, Keeper, OutcomeUnknown
 from .connection import Connection
 from .errors import NotReached
 from .layout import Layout
+from .methods import LEASE_GRANT, LEASE_KEEP_ALIVE, LEASE_REVOKE, RANGE, TXN
 
 LEASE_TTL_S: Final = 3
 """A keeper that dies is missed for so long. etcd takes no less than 2 s by default."""
@@ -142,9 +142,7 @@ class Election:
 
     async def _look(self) -> None:
         try:
-            answer = await self._connection.call_any(
-                lambda at: at.kv.Range, RangeRequest(key=self._key)
-            )
+            answer = await self._connection.call_any(RANGE, RangeRequest(key=self._key))
         except EngineError as error:
             _log.debug("the election cannot be read: %s", error)
             return
@@ -157,14 +155,14 @@ class Election:
         """Create the key if it is absent; None when somebody was quicker."""
         asked_at = time.monotonic()
         grant = LeaseGrantRequest(TTL=LEASE_TTL_S)
-        lease: int = (await self._connection.call(lambda at: at.lease.LeaseGrant, grant)).ID
+        lease: int = (await self._connection.call(LEASE_GRANT, grant)).ID
         request = TxnRequest()
         request.compare.add(target=Compare.CREATE, key=self._key, create_revision=0)
         put = request.success.add().request_put
         put.key, put.value, put.lease = self._key, value, lease
         request.failure.add().request_range.key = self._key
         try:
-            answer = await self._connection.call(lambda at: at.kv.Txn, request)
+            answer = await self._connection.call(TXN, request)
         except BaseException:
             # Perhaps it was created all the same: nobody would renew it.
             await asyncio.shield(self._revoke(lease))
@@ -207,21 +205,18 @@ class Election:
     async def _keep_alive(self, lease: int) -> int | None:
         """The TTL of the lease, 0 when it is gone, None when nobody could be asked.
 
-        A stream for each renewal: it goes to whichever endpoint is in use.
+        A call for each renewal: it goes to whichever endpoint is in use.
         """
         endpoint = self._connection.endpoint
+        request = LeaseKeepAliveRequest(ID=lease)
         try:
-            async with (
-                asyncio.timeout(RENEW_S),
-                self._connection.stream(endpoint.lease.LeaseKeepAlive) as stream,
-            ):
-                await stream.write(LeaseKeepAliveRequest(ID=lease))
-                answer = await stream.read()
-        except (TimeoutError, aio.AioRpcError) as error:
+            answer = await self._connection.call_at(endpoint, LEASE_KEEP_ALIVE, request, RENEW_S)
+        except EngineError as error:
             _log.debug("the keeper's lease could not be renewed at %s: %r", endpoint.url, error)
             self._connection.move_on(endpoint)
             return None
-        return None if answer is aio.EOF else answer.TTL
+        ttl_s: int = answer.TTL
+        return ttl_s
 
     async def _give_up(self, why: str) -> None:
         lease = self._lease
@@ -232,9 +227,7 @@ class Election:
         """Ends the lease, and with it the key; whether it has ended. Otherwise it runs out by
         itself."""
         try:
-            answer = await self._connection.call(
-                lambda at: at.lease.LeaseRevoke, LeaseRevokeRequest(ID=lease)
-            )
+            answer = await self._connection.call(LEASE_REVOKE, LeaseRevokeRequest(ID=lease))
         except EngineError as error:
             _log.debug("the keeper's lease could not be given back: %s", error)
             return not isinstance(error, NotReached | OutcomeUnknown)

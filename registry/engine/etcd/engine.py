@@ -32,6 +32,7 @@ from .errors import TokenRejected, Unwritable
 from .feed import Feed, Position, read_position
 from .layout import Layout
 from .loading import Loader
+from .methods import STATUS
 from .settings import EtcdSettings
 from .versions import check_version
 
@@ -83,9 +84,7 @@ class EtcdEngine:
         while True:
             try:
                 await self._connection.authenticate()
-                status = await self._connection.call_any(
-                    lambda at: at.maintenance.Status, StatusRequest()
-                )
+                status = await self._connection.call_any(STATUS, StatusRequest())
                 check_version(status.version)
                 self._cluster_id = status.header.cluster_id
                 return await read_position(self._connection, self._layout)

@@ -6,9 +6,8 @@ known to be harmless counts as unknown.
 
 from typing import Final
 
-from grpc import StatusCode
-
 from ..seam import EngineError, OutcomeUnknown, Refused
+from .rpc import NotSent, RpcError, StatusCode
 
 
 class NotReached(Refused):
@@ -37,9 +36,6 @@ _SAYS: Final = "etcd at {at}: {details}"
 _TOO_LARGE: Final = "the write is larger than etcd takes (--max-request-bytes)"
 
 _KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
-    # The call never left this process.
-    ("failed to connect to all addresses", NotReached, _AWAY),
-    ("connections to all backends failing", NotReached, _AWAY),
     # Said before anything is proposed, because every call asks for a leader (`hasleader`).
     ("etcdserver: no leader", NotReached, "etcd has no leader: too few of its members are there"),
     ("not supported for learner", NotReached, "etcd at {at} has not caught up with the others yet"),
@@ -73,11 +69,14 @@ _KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
 """Part of the details, what it is, and what people are told; the first that is found counts."""
 
 
-def read_error(code: StatusCode, details: str, endpoint: str) -> EngineError:
+def read_error(error: RpcError, endpoint: str) -> EngineError:
     """The error to raise for a call that `endpoint` did not do."""
+    if isinstance(error, NotSent):
+        return NotReached(_AWAY.format(at=endpoint))
     for text, kind, told in _KNOWN:
-        if text in details:
-            return kind(told.format(at=endpoint, details=details))
-    if code == StatusCode.DEADLINE_EXCEEDED:
+        if text in error.details:
+            return kind(told.format(at=endpoint, details=error.details))
+    if error.code == StatusCode.DEADLINE_EXCEEDED:
         return OutcomeUnknown(f"etcd at {endpoint} did not answer in time")
-    return OutcomeUnknown(f"the call to etcd at {endpoint} broke off: {details or code.name}")
+    details = error.details or error.code.name
+    return OutcomeUnknown(f"the call to etcd at {endpoint} broke off: {details}")

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aetcd.rpc import RangeRequest, WatchRequest, WatchResponse
-from grpc import aio
 
 from ..history import History
 from ..seam import ABSENT, Change, EngineError
 from .connection import Connection, Endpoint
 from .layout import LAST_EXPIRED, Layout
+from .methods import RANGE, WATCH
+from .rpc import RpcError, Stream
 
 RECONNECT_S: Final = 0.1
 """Between two attempts: short against an election, long against the cost of an attempt."""
@@ -36,7 +37,7 @@ class Position(NamedTuple):
 async def read_position(connection: Connection, layout: Layout) -> Position:
     """A linearizable read. Raises `EngineError`."""
     request = RangeRequest(key=layout.last, keys_only=True)
-    answer = await connection.call_any(lambda at: at.kv.Range, request)
+    answer = await connection.call_any(RANGE, request)
     connection.told_term(answer.header.raft_term)
     board = answer.kvs[0].mod_revision if answer.kvs else ABSENT
     return Position(answer.header.revision, board)
@@ -58,7 +59,7 @@ class Feed:
         self._layout = layout
         self._on_keeper = on_keeper
         self._on_follow = on_follow
-        self._stream: Any = None
+        self._stream: Stream | None = None
         self._follow_from = start.store + 1
         self.delivered = start.store
         """The latest revision of etcd that the watch has brought."""
@@ -88,14 +89,9 @@ class Feed:
                 await self._follow(endpoint)
             except EngineError as error:
                 _log.debug("the watch cannot go on: %s", error)
-            except aio.AioRpcError as error:
-                _log.debug("the watch at %s broke off: %s", endpoint.url, error.details())
+            except RpcError as error:
+                _log.debug("the watch at %s broke off: %s", endpoint.url, error.details)
                 self._connection.move_on(endpoint)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                # Only the stream was cancelled, by `follow_anew`.
             await asyncio.sleep(RECONNECT_S)
 
     def follow_anew(self) -> None:
@@ -108,11 +104,11 @@ class Feed:
         create = request.create_request
         create.key, create.range_end = self._layout.prefix, self._layout.end
         create.start_revision = self._follow_from
-        async with self._connection.stream(endpoint.watch.Watch) as stream:
+        async with self._connection.stream(endpoint, WATCH, request) as stream:
             self._stream = stream
             try:
-                await stream.write(request)
-                while (response := await stream.read()) is not aio.EOF:
+                async for message in stream:
+                    response = WatchResponse.FromString(message)
                     if response.canceled:
                         await self._cancelled(response)
                         return

@@ -11,6 +11,7 @@ from .connection import Connection
 from .errors import NotReached
 from .feed import read_position
 from .layout import Layout
+from .methods import RANGE
 
 FIRST_PAIRS: Final = 100
 """Nothing is known yet of the size of the values: 100 of the largest are 50 MiB."""
@@ -77,9 +78,7 @@ class Loader:
             key=start, range_end=self._layout.pairs_end, revision=store, limit=limit
         )
         try:
-            answer = await self._asked(
-                lambda: self._connection.call_any(lambda at: at.kv.Range, request)
-            )
+            answer = await self._asked(lambda: self._connection.call_any(RANGE, request))
         except Refused as error:
             if _COMPACTED in str(error):
                 raise Compacted("etcd compacted its history while it was read") from error

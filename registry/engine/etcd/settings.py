@@ -24,8 +24,3 @@ class EtcdSettings:
     """The members are callboard's own children: each is a node of the same name."""
     start_s_max: float = 5.0
     """How long `open` waits for a first answer that a majority stands behind."""
-
-
-def dial_target(endpoint: str) -> str:
-    """`endpoint` as gRPC wants it."""
-    return endpoint if endpoint.startswith("unix:") else endpoint.partition("://")[2]

@@ -10,14 +10,13 @@ from callboard.registry.engine.etcd.errors import (
     Unwritable,
     read_error,
 )
+from callboard.registry.engine.etcd.rpc import NotSent, RpcError, StatusCode
 from callboard.registry.engine.etcd.versions import check_version
-from grpc import StatusCode
 
 
 @pytest.mark.parametrize(
     ("code", "details", "kind"),
     [
-        (StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: x", NotReached),
         (StatusCode.UNAVAILABLE, "etcdserver: no leader", NotReached),
         (StatusCode.UNAVAILABLE, "etcdserver: rpc not supported for learner", NotReached),
         (StatusCode.UNAVAILABLE, "etcdserver: leader changed", OutcomeUnknown),
@@ -29,10 +28,10 @@ from grpc import StatusCode
         ),
         (StatusCode.UNAVAILABLE, "etcdserver: server stopped", OutcomeUnknown),
         (StatusCode.UNAVAILABLE, "etcdserver: unhealthy cluster", Unsettled),
-        (StatusCode.UNAVAILABLE, "Socket closed", OutcomeUnknown),
-        (StatusCode.UNAVAILABLE, "keepalive watchdog timeout", OutcomeUnknown),
-        (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", OutcomeUnknown),
-        (StatusCode.CANCELLED, "Locally cancelled by application!", OutcomeUnknown),
+        (StatusCode.UNAVAILABLE, "the server closed the connection", OutcomeUnknown),
+        (StatusCode.UNAVAILABLE, "the server has been silent for 8 s", OutcomeUnknown),
+        (StatusCode.DEADLINE_EXCEEDED, "no answer in time", OutcomeUnknown),
+        (StatusCode.CANCELLED, "context canceled", OutcomeUnknown),
         (StatusCode.INTERNAL, "", OutcomeUnknown),
         (StatusCode.UNKNOWN, "context deadline exceeded", OutcomeUnknown),
         (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", Full),
@@ -44,7 +43,7 @@ from grpc import StatusCode
         ),
         (
             StatusCode.RESOURCE_EXHAUSTED,
-            "CLIENT: Received message larger than max",
+            "grpc: trying to send message larger than max (3 vs. 2)",
             OutcomeUnknown,
         ),
         (StatusCode.INVALID_ARGUMENT, "etcdserver: request is too large", Refused),
@@ -53,9 +52,15 @@ from grpc import StatusCode
     ],
 )
 def test_a_failure_is_what_it_certainly_is(code, details, kind):
-    error = read_error(code, details, "http://there")
+    error = read_error(RpcError(code, details), "http://there")
     assert type(error) is kind
     assert isinstance(error, Refused) != isinstance(error, OutcomeUnknown)
+
+
+def test_what_never_left_this_process_was_not_done():
+    error = read_error(NotSent("Connection refused"), "http://there")
+    assert type(error) is NotReached
+    assert "http://there cannot be reached" in str(error)
 
 
 @pytest.mark.parametrize("version", ["3.4.0", "3.4.23", "3.5.3", "3.5.21", "3.6.0", "4.0.0"])

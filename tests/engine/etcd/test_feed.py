@@ -11,6 +11,7 @@ from callboard.registry.engine.etcd import feed as feeding
 from callboard.registry.engine.etcd.errors import NotReached
 from callboard.registry.engine.etcd.feed import Feed, Position
 from callboard.registry.engine.etcd.layout import Layout
+from callboard.registry.engine.etcd.methods import WATCH
 
 
 def response(*events):
@@ -63,19 +64,17 @@ class CompactingConnection:
     def __init__(self, away):
         self.away = away
         self.on_move = []
-        self.endpoint = SimpleNamespace(url="etcd", watch=SimpleNamespace(Watch=None))
+        self.endpoint = SimpleNamespace(url="etcd")
 
     @asynccontextmanager
-    async def stream(self, method):
+    async def stream(self, endpoint, method, request):
+        assert (endpoint, method) == (self.endpoint, WATCH)
         yield self
 
-    async def write(self, request):
-        pass
+    async def __aiter__(self):
+        yield WatchResponse(canceled=True, compact_revision=9).SerializeToString()
 
-    async def read(self):
-        return WatchResponse(canceled=True, compact_revision=9)
-
-    async def call_any(self, pick, request):
+    async def call_any(self, method, request):
         if self.away:
             self.away -= 1
             raise NotReached("etcd has no leader")

@@ -18,7 +18,7 @@ class Etcd:
         self.asked = asyncio.Event()
         self._answers = []
 
-    async def call(self, _pick, request, timeout_s):
+    async def call(self, _method, request, timeout_s):
         assert timeout_s > 0
         self.sent.append((len(request.success) - 1) // 2)
         answer = asyncio.get_running_loop().create_future()

@@ -19,7 +19,7 @@ class Answers:
     def told_term(self, term):
         pass
 
-    async def call_any(self, pick, request):
+    async def call_any(self, method, request):
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer

@@ -1,0 +1,183 @@
+"""One server: connected to when somebody calls, and again when the connection has broken."""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from .session import headers
+from .status import NotSent, RpcError, StatusCode
+from .wire import Wire
+
+CONNECT_S_MAX: Final = 2.0
+"""On a network that holds an etcd together, who has not answered by then is away."""
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Target(NamedTuple):
+    """Where a server is: a host and a port, or else the path of a socket."""
+
+    host: str
+    port: int
+    path: str = ""
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def authority(self) -> str:
+        if self.tls is None:
+            return "localhost"  # a socket has no name, and etcd does not mind
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class _Answer:
+    """Of a call that has one message for an answer."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._payload: bytes | None = None
+
+    def message(self, payload: bytes) -> None:
+        self._payload = payload
+
+    def ended(self, error: RpcError | None) -> None:
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        elif self._payload is None:
+            self.future.set_exception(RpcError(StatusCode.INTERNAL, "there is no answer in it"))
+        else:
+            self.future.set_result(self._payload)
+
+
+class Stream:
+    """The messages of one call, in order. Reading raises `RpcError` when it ends with an error."""
+
+    def __init__(self) -> None:
+        self._messages: deque[bytes] = deque()
+        self._error: RpcError | None = None
+        self._is_ended = False
+        self._news = asyncio.Event()
+
+    def message(self, payload: bytes) -> None:
+        self._messages.append(payload)
+        self._news.set()
+
+    def ended(self, error: RpcError | None) -> None:
+        self._error, self._is_ended = error, True
+        self._news.set()
+
+    def cancel(self) -> None:
+        """Whoever reads comes to the end, after what has come already."""
+        self.ended(None)
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._messages:
+            if self._error is not None:
+                raise self._error
+            if self._is_ended:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._messages.popleft()
+
+
+class Channel:
+    """Calls to the server at `target`, which share a connection."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._scheme = "http" if target.tls is None else "https"
+        self._wire: Wire | None = None
+        self._wires: set[Wire] = set()
+        """Those too which take no more calls, and have some under way."""
+        self._connecting: asyncio.Task[Wire] | None = None
+
+    async def call(self, path: str, metadata: Metadata, message: bytes, timeout_s: float) -> bytes:
+        """The answer. Raises `RpcError`; what is `NotSent` has certainly not been done."""
+        wire = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                wire = await self._connected()
+                answer = _Answer()
+                call = wire.begin(self._headers(path, metadata), message, answer, ends=True)
+                try:
+                    return await answer.future
+                finally:
+                    wire.forget(call)
+        except TimeoutError:
+            if wire is None:
+                raise NotSent(_NO_CONNECTION) from None
+            raise RpcError(StatusCode.DEADLINE_EXCEEDED, "no answer in time") from None
+
+    @asynccontextmanager
+    async def stream(self, path: str, metadata: Metadata, message: bytes) -> AsyncIterator[Stream]:
+        """What answers `message`; the call ends with the block. Raises `NotSent`."""
+        wire = await self._connected()
+        stream = Stream()
+        call = wire.begin(self._headers(path, metadata), message, stream, ends=False)
+        try:
+            yield stream
+        finally:
+            wire.forget(call)
+
+    def _headers(self, path: str, metadata: Metadata) -> bytes:
+        return headers(self._scheme, self._target.authority, path, metadata)
+
+    async def _connected(self) -> Wire:
+        wire = self._wire
+        if wire is not None and wire.takes_calls:
+            await wire.hear()
+            if wire.takes_calls:
+                return wire
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="etcd-connect")
+            # All who wait may give up, and nobody be left to hear that it failed.
+            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> Wire:
+        wire = Wire()
+        try:
+            async with asyncio.timeout(CONNECT_S_MAX):
+                await self._open(wire)
+                self._wires.add(wire)
+                wire.lost.add_done_callback(lambda _: self._wires.discard(wire))
+                await wire.ready
+        except TimeoutError:
+            wire.abort(_NO_CONNECTION)
+            raise NotSent(_NO_CONNECTION) from None
+        except OSError as error:
+            raise NotSent(error.strerror or str(error)) from error
+        except asyncio.CancelledError:
+            wire.abort("this side has closed the channel")
+            raise
+        finally:
+            self._connecting = None
+        self._wire = wire
+        return wire
+
+    async def _open(self, wire: Wire) -> None:
+        loop, target = asyncio.get_running_loop(), self._target
+        if target.path:
+            await loop.create_unix_connection(lambda: wire, target.path)
+        else:
+            await loop.create_connection(lambda: wire, target.host, target.port, ssl=target.tls)
+
+    async def close(self) -> None:
+        """Calls that are under way fail."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        for wire in tuple(self._wires):
+            wire.abort("this side has closed the channel")
+            await wire.lost
+
+
+_NO_CONNECTION: Final = "it takes no connection in time"
