@@ -26,7 +26,7 @@ from .errors import Full, NotReached, Unwritable
 from .feed import Feed
 from .layout import Layout
 from .methods import TXN
-from .transactions import NESTED_OPERATIONS_MAX, Call, Transaction
+from .transactions import NESTED_OPERATIONS_MAX, NOT_SHOWN, Call, Transaction
 
 WRITE_S_MAX: Final = 4.0
 """A call that has waited so long is refused, and one that was sent has an unknown outcome. An
@@ -45,9 +45,9 @@ GATHER_CALLS_MIN: Final = 4
 GATHER_S_MAX: Final = 0.01
 """For as many calls as the last transaction had. Who calls again at once does so within this,
 on a busy machine too."""
-SHOWN_S_MAX: Final = 1.0
-"""How long an answer waits for the watch to show what it says. Then it is given all the same:
-the write is done, and a watch that broke off catches up."""
+SHOWN_S_MAX: Final = 5.0
+"""How long an answer waits for the watch to show what it says: a watch that broke off catches up
+within less."""
 WAITING_OPERATIONS_MAX: Final = 131_072
 """Accepted and not yet answered: seconds of work. More are refused at once."""
 WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -167,17 +167,14 @@ class Committer:
         request = transaction.request(self._layout)
         response = await self._apply(request, oldest + WRITE_S_MAX)
         wrote = transaction.read(response)
-        done = []
-        for call, _, stop in transaction.parts:
+        for call, _, _ in transaction.parts:
             call.since = self._reached_at
-            if stop == len(call.operations):
-                done.append(call)
         if wrote and self._feed.seen < response.header.revision:
-            showing = asyncio.create_task(self._show(done, response.header.revision))
+            showing = asyncio.create_task(self._show(transaction, response.header.revision))
             self._showing.add(showing)
             showing.add_done_callback(self._showing.discard)
         else:
-            self._answer(done)
+            self._answer(transaction, response.header.revision)
 
     async def _apply(self, request: Any, deadline: float) -> Any:
         """Send until somebody takes it. Raises `EngineError`."""
@@ -219,21 +216,35 @@ class Committer:
             soon = self._loop.time() + ELECTED_S_MAX
             under_way.reschedule(min(soon, under_way.when() or soon))
 
-    async def _show(self, done: list[_Waiting], revision: int) -> None:
+    async def _show(self, transaction: Transaction[_Waiting], revision: int) -> None:
         """Watchers first: who has its answer may rely on the watcher being told already."""
         try:
             async with asyncio.timeout(SHOWN_S_MAX):
                 await self._feed.reach(revision)
         except TimeoutError:
-            pass
-        finally:
-            self._answer(done)
+            self._leave(transaction)
+        else:
+            self._answer(transaction, revision)
 
-    def _answer(self, done: list[_Waiting]) -> None:
-        for call in done:
-            self._release(call)
+    def _answer(self, transaction: Transaction[_Waiting], revision: int) -> None:
+        try:
+            transaction.told(self._feed.created_at(revision), revision)
+        except OutcomeUnknown:
+            self._leave(transaction)
+            return
+        for call, _, stop in transaction.parts:
+            if stop == len(call.operations):
+                self._release(call)
+                if not call.answer.done():
+                    call.answer.set_result(call.results)
+
+    def _leave(self, transaction: Transaction[_Waiting]) -> None:
+        """It is done, and this node cannot say what became of it."""
+        for call, _, stop in transaction.parts:
+            if stop == len(call.operations):
+                self._release(call)
             if not call.answer.done():
-                call.answer.set_result(call.results)
+                call.answer.set_exception(OutcomeUnknown(NOT_SHOWN))
 
     def _fail(self, transaction: Transaction[_Waiting], error: EngineError) -> None:
         for call, _, stop in transaction.parts:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from aetcd.rpc import RangeRequest, WatchRequest, WatchResponse
 
 from ..history import History
-from ..seam import ABSENT, Change, EngineError
+from ..seam import ABSENT, Change, Compacted, EngineError
 from .connection import Connection, Endpoint
 from .layout import LAST_EXPIRED, Layout
 from .methods import RANGE, WATCH
@@ -80,6 +80,14 @@ class Feed:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((revision, waiter))
             await waiter
+
+    def created_at(self, revision: int) -> dict[bytes, int]:
+        """What was put at `revision`, by key, and since when it has been there."""
+        try:
+            changes = self.history.after(revision - 1)
+        except Compacted:
+            return {}
+        return {one.key: one.create_revision for one in changes if one.revision == revision}
 
     async def run(self) -> None:
         """Follow until cancelled."""

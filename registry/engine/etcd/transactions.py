@@ -4,10 +4,13 @@ An operation with a condition is a transaction nested in the one that is sent: c
 else read the revision that is in the way. Conditions of one caller do not touch another's. What is
 put whatever was there, as registrations are, is not nested: that costs each member of etcd half as
 much again. Neither is the write of `last`: etcd's quota does not see nested ones.
+
+Since when a key has been there is told by the watch, which this node hears anyway: looking it up
+in the transaction would cost each member as much as the put.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from aetcd.rpc import Compare, TxnRequest, TxnResponse
@@ -19,6 +22,7 @@ from ..seam import (
     Done,
     Guard,
     Operation,
+    OutcomeUnknown,
     Put,
     Result,
     Superseded,
@@ -32,14 +36,14 @@ OPERATION_BYTES: Final = 64
 NESTED_OPERATIONS_MAX: Final = 3
 """etcd counts, against `--max-txn-ops`, the outer operations, `last` among them, and the most
 that one of them nests."""
-_PLAIN_OPERATIONS: Final = 2
-"""A put without a condition: what was there is looked up before."""
-
 _MOD: Final = Compare.CompareTarget.Value("MOD")
 _CREATE: Final = Compare.CompareTarget.Value("CREATE")
 _GREATER: Final = Compare.CompareResult.Value("GREATER")
 _NEVER: Final = -1
 """A revision that no key has."""
+_UNTOLD: Final = Done(ABSENT, ABSENT)
+"""A put that is done, before the watch has told of it."""
+NOT_SHOWN: Final = "the write was accepted, but this node does not show it: read it back"
 
 
 class Call:
@@ -72,7 +76,8 @@ class Transaction(Generic[C]):
         """Why its deletes are made; None as long as there are none."""
         self.keys: set[bytes] = set()
         self.size_bytes = 0
-        self._outer_operations = 0
+        self._untold: list[tuple[list[Result], int, bytes]] = []
+        """Puts that are done, by key, and where their results will stand."""
 
     def take(self, calls: deque[C], operations_max: int) -> None:
         """Move what fits, in order, from `calls`; those that are taken whole leave it.
@@ -96,10 +101,7 @@ class Transaction(Generic[C]):
     def _fits(self, operation: Operation, operations_max: int) -> bool:
         """Whether there was room for it."""
         key = operation.key
-        outer_operations = self._outer_operations + (
-            _PLAIN_OPERATIONS if _is_plain(operation) else 1
-        )
-        if key in self.keys or outer_operations > operations_max:
+        if key in self.keys or len(self.keys) >= operations_max:
             return False
         size_bytes = OPERATION_BYTES + 4 * len(key)
         if isinstance(operation, Put):
@@ -112,7 +114,6 @@ class Transaction(Generic[C]):
             self.expired = operation.expired
         self.keys.add(key)
         self.size_bytes += size_bytes
-        self._outer_operations = outer_operations
         return True
 
     def request(self, layout: Layout) -> TxnRequest:
@@ -127,35 +128,43 @@ class Transaction(Generic[C]):
         for call, start, stop in self.parts:
             for operation in call.operations[start:stop]:
                 key = layout.pairs + operation.key
-                if isinstance(operation, Put) and operation.expect is None:  # plain
-                    _find(request.success, key)
+                if isinstance(operation, Put) and operation.expect is None:
                     _put(request.success, key, operation.value)
                 else:
                     _add(request if alone else request.success.add().request_txn, operation, key)
         return request
 
     def read(self, response: TxnResponse) -> bool:
-        """Give every call its results; whether anything was written. Raises `Superseded`."""
+        """Give every call its results; whether anything was written: then `told` follows.
+        Raises `Superseded`."""
         if not response.succeeded and self._lost(response):
             raise Superseded("another node keeps the leases now")
         revision: int = response.header.revision
-        alone = self._alone
-        answers = iter(response.responses[1:])  # without that of `last`
+        at = 0  # that of `last`
         wrote = False
         for call, start, stop in self.parts:
             for operation in call.operations[start:stop]:
-                result: Result
-                if _is_plain(operation):
-                    before = next(answers).response_range.kvs
-                    next(answers)
-                    result = Done(revision, before[0].create_revision if before else revision)
-                else:
-                    answer = response if alone else next(answers).response_txn
+                at += 1
+                result: Result = _UNTOLD
+                if not _is_plain(operation):
+                    answer = response if self._alone else response.responses[at].response_txn
                     result = _result(operation, answer, revision)
+                if result is _UNTOLD:
+                    self._untold.append((call.results, len(call.results), operation.key))
                 call.results.append(result)
                 if type(result) is Done:
                     call.applied = wrote = True
         return wrote
+
+    def told(self, created: Mapping[bytes, int], revision: int) -> None:
+        """The watch has shown `revision`, and since when what was put has been there. Raises
+        `OutcomeUnknown`."""
+        new = Done(revision, revision)
+        for results, at, key in self._untold:
+            since = created.get(key)
+            if since is None:
+                raise OutcomeUnknown(NOT_SHOWN)
+            results[at] = new if since == revision else Done(revision, since)
 
     @property
     def _alone(self) -> bool:
@@ -192,8 +201,6 @@ def _add(one: Any, operation: Operation, key: bytes) -> None:
     if isinstance(operation, Put):
         one.compare.add(target=_MOD, key=key, mod_revision=expect)
         _put(one.success, key, operation.value)
-        if expect != ABSENT:
-            _find(one.success, key)
     else:
         if expect is None:
             one.compare.add(target=_CREATE, key=key, result=_GREATER, create_revision=0)
@@ -211,6 +218,4 @@ def _result(operation: Operation, answer: Any, revision: int) -> Result:
         return Conflict(in_the_way[0].mod_revision if in_the_way else ABSENT)
     if isinstance(operation, Delete):
         return Done(revision, responses[-2].response_range.kvs[0].create_revision)
-    if operation.expect == ABSENT:
-        return Done(revision, revision)
-    return Done(revision, responses[-1].response_range.kvs[0].create_revision)
+    return _UNTOLD

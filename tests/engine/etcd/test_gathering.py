@@ -20,7 +20,7 @@ class Etcd:
 
     async def call(self, _method, request, timeout_s):
         assert timeout_s > 0
-        self.sent.append((len(request.success) - 1) // 2)
+        self.sent.append(len(request.success) - 1)  # without `last`
         answer = asyncio.get_running_loop().create_future()
         self._answers.append((request, answer))
         self.asked.set()
@@ -30,11 +30,8 @@ class Etcd:
         request, answer = self._answers.pop(0)
         response = TxnResponse(succeeded=True)
         response.header.revision = 1
-        for one in request.success:
-            if one.HasField("request_put"):
-                response.responses.add().response_put.SetInParent()
-            else:
-                response.responses.add().response_range.SetInParent()
+        for _ in request.success:
+            response.responses.add().response_put.SetInParent()
         answer.set_result(response)
 
 
@@ -42,6 +39,9 @@ class Seen:
     """A feed that shows everything at once."""
 
     seen = 1
+
+    def created_at(self, revision):
+        return {b"%d" % key: revision for key in range(1000)}
 
 
 @pytest.fixture

@@ -4,7 +4,16 @@ from collections import deque
 
 import pytest
 from aetcd.rpc import TxnResponse
-from callboard.registry.engine import ABSENT, Conflict, Delete, Done, Guard, Put, Superseded
+from callboard.registry.engine import (
+    ABSENT,
+    Conflict,
+    Delete,
+    Done,
+    Guard,
+    OutcomeUnknown,
+    Put,
+    Superseded,
+)
 from callboard.registry.engine.etcd.layout import Layout
 from callboard.registry.engine.etcd.transactions import (
     NESTED_OPERATIONS_MAX,
@@ -86,23 +95,33 @@ def test_the_reason_of_deletes_is_told_first_in_their_transaction():
 def test_results_are_read_in_order_and_conflicts_name_what_is_in_the_way():
     puts = [Put(b"a", b"", ABSENT), Put(b"b", b""), Put(b"e", b"")]
     call = Call([*puts, Delete(b"c", 4), Delete(b"d")], None)
-    [transaction] = transactions([call], 7)
+    [transaction] = transactions([call])
     response = TxnResponse(succeeded=True)
     response.header.revision = 9
     response.responses.add().response_put.SetInParent()
     created = response.responses.add().response_txn
     created.succeeded = True
-    response.responses.add().response_range.kvs.add(create_revision=3, mod_revision=7)
-    response.responses.add().response_put.SetInParent()
-    response.responses.add().response_range.SetInParent()
-    response.responses.add().response_put.SetInParent()
+    for _ in range(2):
+        response.responses.add().response_put.SetInParent()
     conflict, gone = (response.responses.add().response_txn for _ in range(2))
     created.responses.add().response_put.SetInParent()
     conflict.responses.add().response_range.kvs.add(create_revision=3, mod_revision=6)
     gone.responses.add().response_range.SetInParent()
     assert transaction.read(response)
+    transaction.told({b"a": 9, b"b": 3, b"e": 9}, 9)
     assert call.results == [Done(9, 9), Done(9, 3), Done(9, 9), Conflict(6), Conflict(ABSENT)]
     assert call.applied
+
+
+def test_what_the_watch_does_not_show_has_no_result():
+    call = Call([Put(b"a", b""), Put(b"b", b"")], None)
+    [transaction] = transactions([call])
+    response = TxnResponse(succeeded=True)
+    for _ in range(3):
+        response.responses.add().response_put.SetInParent()
+    assert transaction.read(response)
+    with pytest.raises(OutcomeUnknown):
+        transaction.told({b"a": 9}, 9)
 
 
 @pytest.mark.parametrize("guard", [None, Guard(b"p/keeper", 3)])
