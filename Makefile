@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Seconds that `make fuzz` spends on each target; what it learns stays in build/fuzz.
 FUZZ_S ?= 600
 
-.PHONY: run test check format bench fuzz faults clean
+.PHONY: run test check format messages bench fuzz faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,13 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Needed after a change of the .proto only. What this protoc makes, protobuf reads from 6.31 on.
+messages:
+	$(PYTHON) -m venv build/protoc
+	build/protoc/bin/python -m pip install --quiet grpcio-tools==1.74.0
+	cd registry/engine/etcd && ../../../build/protoc/bin/python -m grpc_tools.protoc \
+	  --proto_path=. --python_out=. --pyi_out=. callboard_etcd.proto
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from aetcd.rpc import (
+from ..seam import EngineError, Member, OutcomeUnknown, Refused, StandsAlone
+from .callboard_etcd_pb2 import Member as EtcdMember
+from .callboard_etcd_pb2 import (
     MemberAddRequest,
     MemberListRequest,
     MemberPromoteRequest,
     MemberRemoveRequest,
     MoveLeaderRequest,
     StatusRequest,
+    StatusResponse,
 )
-
-from ..seam import EngineError, Member, OutcomeUnknown, Refused, StandsAlone
 from .connection import Connection, Endpoint
 from .errors import Unsettled
 from .methods import (
@@ -23,7 +24,9 @@ from .methods import (
     MEMBER_REMOVE,
     MOVE_LEADER,
     STATUS,
+    Answer,
     Method,
+    Request,
 )
 from .peers import answers
 
@@ -43,8 +46,8 @@ _log: Final = logging.getLogger("callboard.etcd")
 class _Cluster(NamedTuple):
     """Members as etcd tells them, and the states of those at our endpoints, by id."""
 
-    members: list[Any]
-    states: dict[int, Any]
+    members: list[EtcdMember]
+    states: dict[int, StatusResponse]
 
     @property
     def leader(self) -> int:
@@ -62,7 +65,7 @@ class Cluster:
         self._connection = connection
         self._owned = owned
         self._names: dict[int, str] = {}
-        self._last: list[Any] = []
+        self._last: list[EtcdMember] = []
         self._promoting: asyncio.Task[None] | None = None
         self.leader = ""
         self.alarm = ""
@@ -141,7 +144,7 @@ class Cluster:
         others.sort(key=lambda member: member.ID not in cluster.states)
         return await self._move(leading[0], others)
 
-    async def _move(self, leading: Endpoint, others: list[Any]) -> str:
+    async def _move(self, leading: Endpoint, others: list[EtcdMember]) -> str:
         refusal: EngineError | None = None
         for member in others:
             if not await answers(_address(member)):
@@ -160,7 +163,7 @@ class Cluster:
                 return self.leader
         raise refusal or Refused("no other member answers")
 
-    async def _change(self, method: Method, request: object) -> Any:
+    async def _change(self, method: Method[Request, Answer], request: Request) -> Answer:
         """Wait for the last change to settle: until then etcd refuses, and has done nothing."""
         deadline = asyncio.get_running_loop().time() + SETTLE_S_MAX
         while True:
@@ -190,7 +193,7 @@ class Cluster:
         states = await asyncio.gather(*map(self._state, self._connection.endpoints))
         return _Cluster(members, {one.header.member_id: one for one in states if one is not None})
 
-    async def _list(self) -> list[Any]:
+    async def _list(self) -> list[EtcdMember]:
         """As the endpoint in use has it: without a leader there is still something to show."""
         answer = await self._connection.ask(
             self._connection.endpoint, MEMBER_LIST, MemberListRequest()
@@ -199,7 +202,7 @@ class Cluster:
         self._names = {member.ID: member.name for member in self._last}
         return self._last
 
-    async def _state(self, endpoint: Endpoint) -> Any:
+    async def _state(self, endpoint: Endpoint) -> StatusResponse | None:
         try:
             state = await self._connection.ask(endpoint, STATUS, StatusRequest())
         except EngineError:
@@ -207,7 +210,7 @@ class Cluster:
         endpoint.member = state.header.member_id
         return state
 
-    async def _is_healthy(self, member: Any, cluster: _Cluster) -> bool:
+    async def _is_healthy(self, member: EtcdMember, cluster: _Cluster) -> bool:
         """Started, and answering where we can ask it."""
         if not member.name or member.ID in cluster.states:
             return bool(member.name)
@@ -247,12 +250,12 @@ class Cluster:
             self._promoting = None
 
 
-def _name(member: Any) -> str:
+def _name(member: EtcdMember) -> str:
     """Who was never started has told nobody its name."""
     return str(member.name) or f"{member.ID:x}"
 
 
-def _address(member: Any) -> str:
+def _address(member: EtcdMember) -> str:
     return str(member.peerURLs[0]).partition("://")[2] if member.peerURLs else ""
 
 

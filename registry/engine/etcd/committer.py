@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from ..seam import (
     EngineError,
@@ -21,6 +21,7 @@ from ..seam import (
     Refused,
     Result,
 )
+from .callboard_etcd_pb2 import TxnRequest, TxnResponse
 from .connection import Connection
 from .errors import Full, NotReached, Unwritable
 from .feed import Feed
@@ -176,7 +177,7 @@ class Committer:
         else:
             self._answer(transaction, response.header.revision)
 
-    async def _apply(self, request: Any, deadline: float) -> Any:
+    async def _apply(self, request: TxnRequest, deadline: float) -> TxnResponse:
         """Send until somebody takes it. Raises `EngineError`."""
         while True:
             try:
@@ -198,7 +199,7 @@ class Committer:
                 self._unwritable = ""
                 return response
 
-    async def _once(self, request: Any, timeout_s: float) -> Any:
+    async def _once(self, request: TxnRequest, timeout_s: float) -> TxnResponse:
         try:
             async with asyncio.timeout(max(SENT_S_MIN, timeout_s)) as self._under_way:
                 return await self._connection.call(TXN, request, timeout_s=WRITE_S_MAX)

@@ -4,14 +4,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
-
-from aetcd.rpc import AuthenticateRequest
+from typing import Final
 
 from ..seam import OutcomeUnknown, Refused
+from .callboard_etcd_pb2 import AuthenticateRequest
 from .dialing import targets
 from .errors import NotReached, TokenRejected, read_error
-from .methods import AUTHENTICATE, Method
+from .methods import AUTHENTICATE, Answer, Method, Request
 from .rpc import Channel, Metadata, NotSent, RpcError, Stream
 from .settings import EtcdSettings
 
@@ -90,7 +89,9 @@ class Connection:
         for moved in self.on_move:
             moved()
 
-    async def call(self, method: Method, request: Any, timeout_s: float = CALL_S_MAX) -> Any:
+    async def call(
+        self, method: Method[Request, Answer], request: Request, timeout_s: float = CALL_S_MAX
+    ) -> Answer:
         """The answer. Raises `Refused` or its kinds, or `OutcomeUnknown`."""
         token = self._token
         try:
@@ -102,7 +103,7 @@ class Connection:
             await self.authenticate(token)
             return await self.call_at(self.endpoint, method, request, timeout_s)
 
-    async def call_any(self, method: Method, request: Any) -> Any:
+    async def call_any(self, method: Method[Request, Answer], request: Request) -> Answer:
         """`call` for what only reads: asks each endpoint in turn until one says something."""
         left = len(self._endpoints)
         while True:
@@ -115,18 +116,20 @@ class Connection:
                 if left <= 0:
                     raise
 
-    async def ask(self, endpoint: Endpoint, method: Method, request: Any) -> Any:
+    async def ask(
+        self, endpoint: Endpoint, method: Method[Request, Answer], request: Request
+    ) -> Answer:
         """What `endpoint` knows by itself, with a leader or without."""
         return await self.call_at(endpoint, method, request, metadata=self._identity)
 
     async def call_at(
         self,
         endpoint: Endpoint,
-        method: Method,
-        request: Any,
+        method: Method[Request, Answer],
+        request: Request,
         timeout_s: float = CALL_S_MAX,
         metadata: Metadata | None = None,
-    ) -> Any:
+    ) -> Answer:
         """`call` at one endpoint, with the token there is."""
         if metadata is None:
             metadata = self.metadata
@@ -145,11 +148,20 @@ class Connection:
 
     @asynccontextmanager
     async def stream(
-        self, endpoint: Endpoint, method: Method, request: Any
+        self,
+        endpoint: Endpoint,
+        method: Method[Request, Answer],
+        request: Request,
+        take: Callable[[Answer], None],
     ) -> AsyncIterator[Stream]:
-        """What `method` answers at `endpoint`, until the block ends. Raises `RpcError`."""
-        channel, message = endpoint.channel, request.SerializeToString()
-        async with channel.stream(method.path, self.metadata, message) as stream:
+        """`take` is given what `method` answers at `endpoint`, until the block ends. Raises
+        `RpcError`."""
+
+        def read(payload: bytes) -> None:
+            take(method.answer.FromString(payload))
+
+        message = request.SerializeToString()
+        async with endpoint.channel.stream(method.path, self.metadata, message, read) as stream:
             yield stream
 
     async def authenticate(self, rejected: str = "") -> None:

@@ -11,7 +11,9 @@ import time
 from typing import Final
 
 import msgpack
-from aetcd.rpc import (
+
+from ..seam import EngineError, Guard, Keeper, OutcomeUnknown
+from .callboard_etcd_pb2 import (
     Compare,
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
@@ -19,8 +21,6 @@ from aetcd.rpc import (
     RangeRequest,
     TxnRequest,
 )
-
-from ..seam import EngineError, Guard, Keeper, OutcomeUnknown
 from .connection import Connection
 from .errors import NotReached
 from .layout import Layout

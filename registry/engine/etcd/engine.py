@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from aetcd.rpc import StatusRequest
-
 from ..history import Watch
 from ..seam import (
     CannotStart,
@@ -23,6 +21,7 @@ from ..seam import (
     Superseded,
 )
 from .backup import write_backup
+from .callboard_etcd_pb2 import StatusRequest
 from .cluster import Cluster
 from .committer import Committer
 from .confirming import Confirmer

@@ -8,12 +8,11 @@ the board with it, the history starts anew and its watchers are told to load aga
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
-
-from aetcd.rpc import RangeRequest, WatchRequest, WatchResponse
+from typing import Final, NamedTuple
 
 from ..history import History
 from ..seam import ABSENT, Change, Compacted, EngineError
+from .callboard_etcd_pb2 import KeyValue, RangeRequest, WatchRequest, WatchResponse
 from .connection import Connection, Endpoint
 from .layout import LAST_EXPIRED, Layout
 from .methods import RANGE, WATCH
@@ -112,19 +111,26 @@ class Feed:
         create = request.create_request
         create.key, create.range_end = self._layout.prefix, self._layout.end
         create.start_revision = self._follow_from
-        async with self._connection.stream(endpoint, WATCH, request) as stream:
+        ended_by: WatchResponse | None = None
+
+        def take(response: WatchResponse) -> None:
+            nonlocal ended_by
+            if response.canceled:
+                ended_by = response
+                stream.cancel()
+            else:
+                if response.created:
+                    self._on_follow()
+                self._take(response)
+
+        async with self._connection.stream(endpoint, WATCH, request, take) as stream:
             self._stream = stream
             try:
-                async for message in stream:
-                    response = WatchResponse.FromString(message)
-                    if response.canceled:
-                        await self._cancelled(response)
-                        return
-                    if response.created:
-                        self._on_follow()
-                    self._take(response)
+                await stream.end
             finally:
                 self._stream = None
+        if ended_by is not None:
+            await self._cancelled(ended_by)
 
     async def _cancelled(self, response: WatchResponse) -> None:
         if response.compact_revision:
@@ -159,7 +165,7 @@ class Feed:
             self.seen = max(self.seen, self.history.revision)
         self._wake()
 
-    def _take_other(self, key: bytes, kv: Any, *, gone: bool) -> None:
+    def _take_other(self, key: bytes, kv: KeyValue, *, gone: bool) -> None:
         if key == self._layout.last:
             # It is the first operation of its transaction, and comes first.
             self.seen = kv.mod_revision

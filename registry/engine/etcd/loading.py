@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from aetcd.rpc import RangeRequest
-
 from ..seam import Compacted, OutcomeUnknown, Pair, Refused
+from .callboard_etcd_pb2 import RangeRequest
 from .connection import Connection
 from .errors import NotReached
 from .feed import read_position

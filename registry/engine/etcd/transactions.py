@@ -11,9 +11,7 @@ in the transaction would cost each member as much as the put.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar
-
-from aetcd.rpc import Compare, TxnRequest, TxnResponse
+from typing import Final, Generic, Protocol, TypeVar
 
 from ..seam import (
     ABSENT,
@@ -27,6 +25,7 @@ from ..seam import (
     Result,
     Superseded,
 )
+from .callboard_etcd_pb2 import Compare, RequestOp, TxnRequest, TxnResponse
 from .layout import LAST_EXPIRED, LAST_PLAIN, Layout
 
 TRANSACTION_BYTES_MAX: Final = 1024 * 1024
@@ -36,9 +35,9 @@ OPERATION_BYTES: Final = 64
 NESTED_OPERATIONS_MAX: Final = 3
 """etcd counts, against `--max-txn-ops`, the outer operations, `last` among them, and the most
 that one of them nests."""
-_MOD: Final = Compare.CompareTarget.Value("MOD")
-_CREATE: Final = Compare.CompareTarget.Value("CREATE")
-_GREATER: Final = Compare.CompareResult.Value("GREATER")
+_MOD: Final = Compare.MOD
+_CREATE: Final = Compare.CREATE
+_GREATER: Final = Compare.GREATER
 _NEVER: Final = -1
 """A revision that no key has."""
 _UNTOLD: Final = Done(ABSENT, ABSENT)
@@ -63,6 +62,12 @@ class Call:
 
 
 C = TypeVar("C", bound=Call)
+
+
+class _Operations(Protocol):
+    """One of a transaction's lists."""
+
+    def add(self) -> RequestOp: ...
 
 
 class Transaction(Generic[C]):
@@ -184,19 +189,19 @@ def _is_plain(operation: Operation) -> bool:
     return isinstance(operation, Put) and operation.expect is None
 
 
-def _put(operations: Any, key: bytes, value: bytes) -> None:
+def _put(operations: _Operations, key: bytes, value: bytes) -> None:
     put = operations.add().request_put
     put.key = key
     put.value = value
 
 
-def _find(operations: Any, key: bytes) -> None:
+def _find(operations: _Operations, key: bytes) -> None:
     found = operations.add().request_range
     found.key = key
     found.keys_only = True
 
 
-def _add(one: Any, operation: Operation, key: bytes) -> None:
+def _add(one: TxnRequest, operation: Operation, key: bytes) -> None:
     expect = operation.expect
     if isinstance(operation, Put):
         one.compare.add(target=_MOD, key=key, mod_revision=expect)
@@ -211,7 +216,7 @@ def _add(one: Any, operation: Operation, key: bytes) -> None:
     _find(one.failure, key)
 
 
-def _result(operation: Operation, answer: Any, revision: int) -> Result:
+def _result(operation: Operation, answer: TxnResponse, revision: int) -> Result:
     responses = answer.responses
     if not answer.succeeded:
         in_the_way = responses[-1].response_range.kvs

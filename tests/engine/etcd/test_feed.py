@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
-from aetcd.rpc import RangeResponse, WatchResponse
 from callboard.registry.engine import Compacted
 from callboard.registry.engine.etcd import feed as feeding
+from callboard.registry.engine.etcd.callboard_etcd_pb2 import RangeResponse, WatchResponse
 from callboard.registry.engine.etcd.errors import NotReached
 from callboard.registry.engine.etcd.feed import Feed, Position
 from callboard.registry.engine.etcd.layout import Layout
 from callboard.registry.engine.etcd.methods import WATCH
+from callboard.registry.engine.etcd.rpc import Stream
 
 
 def response(*events):
@@ -67,12 +68,12 @@ class CompactingConnection:
         self.endpoint = SimpleNamespace(url="etcd")
 
     @asynccontextmanager
-    async def stream(self, endpoint, method, request):
+    async def stream(self, endpoint, method, request, take):
         assert (endpoint, method) == (self.endpoint, WATCH)
-        yield self
-
-    async def __aiter__(self):
-        yield WatchResponse(canceled=True, compact_revision=9).SerializeToString()
+        stream = Stream(take)
+        answer = WatchResponse(canceled=True, compact_revision=9)
+        asyncio.get_running_loop().call_soon(stream.message, answer)
+        yield stream
 
     async def call_any(self, method, request):
         if self.away:

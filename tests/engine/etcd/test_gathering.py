@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from aetcd.rpc import TxnResponse
 from callboard.registry.engine import Put
 from callboard.registry.engine.etcd import committer
+from callboard.registry.engine.etcd.callboard_etcd_pb2 import TxnResponse
 from callboard.registry.engine.etcd.layout import Layout
 
 

@@ -1,9 +1,13 @@
 """Loads and what comes between their pages, without an etcd."""
 
 import pytest
-from aetcd.rpc import KeyValue, RangeResponse, ResponseHeader
 from callboard.registry.engine import OutcomeUnknown, Refused
 from callboard.registry.engine.etcd import loading
+from callboard.registry.engine.etcd.callboard_etcd_pb2 import (
+    KeyValue,
+    RangeResponse,
+    ResponseHeader,
+)
 from callboard.registry.engine.etcd.errors import NotReached, Unwritable
 from callboard.registry.engine.etcd.layout import Layout
 

@@ -3,7 +3,6 @@
 from collections import deque
 
 import pytest
-from aetcd.rpc import TxnResponse
 from callboard.registry.engine import (
     ABSENT,
     Conflict,
@@ -14,6 +13,7 @@ from callboard.registry.engine import (
     Put,
     Superseded,
 )
+from callboard.registry.engine.etcd.callboard_etcd_pb2 import TxnResponse
 from callboard.registry.engine.etcd.layout import Layout
 from callboard.registry.engine.etcd.transactions import (
     NESTED_OPERATIONS_MAX,

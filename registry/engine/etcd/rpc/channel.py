@@ -2,8 +2,7 @@
 
 import asyncio
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -54,38 +53,32 @@ class _Answer:
 
 
 class Stream:
-    """The messages of one call, in order. Reading raises `RpcError` when it ends with an error."""
+    """The messages of one call: `take` is given each when it comes, `end` is when no more will;
+    it raises `RpcError`, or what `take` has raised."""
 
-    def __init__(self) -> None:
-        self._messages: deque[bytes] = deque()
-        self._error: RpcError | None = None
-        self._is_ended = False
-        self._news = asyncio.Event()
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def message(self, payload: bytes) -> None:
-        self._messages.append(payload)
-        self._news.set()
+        if self.end.done():
+            return
+        try:
+            self._take(payload)
+        except Exception as error:  # noqa: BLE001  # a defect: it belongs to whoever waits
+            self.end.set_exception(error)
 
     def ended(self, error: RpcError | None) -> None:
-        self._error, self._is_ended = error, True
-        self._news.set()
+        if self.end.done():
+            return
+        if error is None:
+            self.end.set_result(None)
+        else:
+            self.end.set_exception(error)
 
     def cancel(self) -> None:
-        """Whoever reads comes to the end, after what has come already."""
+        """Nothing more is wanted."""
         self.ended(None)
-
-    def __aiter__(self) -> "Stream":
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._messages:
-            if self._error is not None:
-                raise self._error
-            if self._is_ended:
-                raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
-        return self._messages.popleft()
 
 
 class Channel:
@@ -117,10 +110,12 @@ class Channel:
             raise RpcError(StatusCode.DEADLINE_EXCEEDED, "no answer in time") from None
 
     @asynccontextmanager
-    async def stream(self, path: str, metadata: Metadata, message: bytes) -> AsyncIterator[Stream]:
+    async def stream(
+        self, path: str, metadata: Metadata, message: bytes, take: Callable[[bytes], None]
+    ) -> AsyncIterator[Stream]:
         """What answers `message`; the call ends with the block. Raises `NotSent`."""
         wire = await self._connected()
-        stream = Stream()
+        stream = Stream(take)
         call = wire.begin(self._headers(path, metadata), message, stream, ends=False)
         try:
             yield stream

@@ -46,6 +46,8 @@ _BLOCKS_MAX: Final = 256
 """Remembered. Those of calls differ by method and token, those of answers by what went wrong."""
 _CALL_MAX: Final = 2**31 - 1
 """Streams are never numbered anew: at a thousand calls a second this is reached in days."""
+_PINGS_MAX: Final = 16
+"""Unanswered: who sends more wants to be answered now."""
 _MESSAGE_HEADER: Final = struct.Struct(">BI")
 """Whether it is compressed, and its length."""
 _UNAVAILABLE_HTTP: Final = frozenset({"429", "502", "503", "504"})
@@ -135,6 +137,8 @@ class Session:
             Setting.ENABLE_PUSH: 0,
             Setting.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
         }
+        self.pings: list[bytes] = []
+        """Of the server's, those that have not been answered."""
         self._out = [
             _PREFACE,
             frames.settings(ours),
@@ -172,6 +176,11 @@ class Session:
     def ping(self) -> None:
         """The server answers, whatever else it does."""
         self._out.append(frames.frame(Kind.PING, 0, bytes(8)))
+
+    def answer_pings(self) -> None:
+        for payload in self.pings:
+            self._out.append(frames.frame(Kind.PING, 0, payload, ACK))
+        self.pings.clear()
 
     def take(self) -> bytes:
         """What is to be sent."""
@@ -294,7 +303,9 @@ class Session:
 
     def _read_ping(self, frame: Frame, events: list[Event]) -> None:
         if not frame.flags & ACK:
-            self._out.append(frames.frame(Kind.PING, 0, frame.payload, ACK))
+            self.pings.append(frame.payload)
+            if len(self.pings) >= _PINGS_MAX:
+                self.answer_pings()
 
     def _read_settings(self, frame: Frame, events: list[Event]) -> None:
         if frame.flags & ACK:

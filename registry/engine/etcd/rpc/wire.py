@@ -12,6 +12,9 @@ SILENT_S_MAX: Final = 6.0
 pings more often than every 5 s."""
 PING_S_MAX: Final = 2.0
 """For its answer, or anything else."""
+ANSWER_S: Final = 0.5
+"""Until pings are answered. Go's servers send one after what they are told, to estimate the way
+there, and none before that is answered: at once would be a round of wakings for each call."""
 _CLOSED: Final = "the server closed the connection"
 _TURNS_MAX: Final = 4
 """Of the loop, until a server's last words and the end have been read, with any kind of loop."""
@@ -37,6 +40,7 @@ class Wire(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._pinged = False
         self._watchdog: asyncio.TimerHandle | None = None
+        self._answering: asyncio.TimerHandle | None = None
         self._why = ""
         self._news = select.poll()
         self.ready: asyncio.Future[None] = self._loop.create_future()
@@ -98,6 +102,8 @@ class Wire(asyncio.Protocol):
                     hearer.message(event.payload)
             elif (hearer := self._hearers.pop(event.call, None)) is not None:
                 hearer.ended(_read_end(event))
+        if self._session.pings and self._answering is None:
+            self._answering = self._loop.call_later(ANSWER_S, self._answer)
         self._flush()
 
     def eof_received(self) -> None:
@@ -106,8 +112,9 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._why = self._why or str(error or _CLOSED)
         self._news = select.poll()  # the number of the socket will be another's
-        if self._watchdog is not None:
-            self._watchdog.cancel()
+        for timer in (self._watchdog, self._answering):
+            if timer is not None:
+                timer.cancel()
         if not self.ready.done():
             self.ready.set_exception(NotSent(self._why))
         hearers, self._hearers = self._hearers, {}
@@ -120,6 +127,11 @@ class Wire(asyncio.Protocol):
             self._transport.write(out)
         if self._session.leaving and not self._hearers:
             self.abort("the server has taken its leave")
+
+    def _answer(self) -> None:
+        self._answering = None
+        self._session.answer_pings()
+        self._flush()
 
     def _watch(self, wait_s: float) -> None:
         self._watchdog = self._loop.call_later(wait_s, self._look)
