@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # The repository root is the package `callboard`; on the path it would let our `dns/` hide
@@ -22,6 +23,10 @@ sys.path[:] = [entry for entry in sys.path if entry not in ("", _ROOT)]
 # A shell that starts us in the background ignores Ctrl-C for us and all that we start: who sends
 # one would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A deadline for each example would be a test of the machine's speed.
+hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 # Nodes that tests kill take their DNS workers along, but for the tests of that.
 os.environ["CALLBOARD_DNS_OUTLIVE"] = "no"

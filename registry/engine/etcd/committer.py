@@ -34,6 +34,8 @@ WRITE_S_MAX: Final = 4.0
 election takes about one second."""
 SENT_S_MIN: Final = 1.0
 """What a transaction gets even when its calls have waited long: an unknown outcome is worse."""
+END_S: Final = 0.1
+"""For a call whose time is up to say so."""
 ELECTED_S_MAX: Final = 0.25
 """What is under way when a later election is heard of went to a leader that is gone, or is answered
 within this."""
@@ -200,9 +202,11 @@ class Committer:
                 return response
 
     async def _once(self, request: TxnRequest, timeout_s: float) -> TxnResponse:
+        timeout_s = max(SENT_S_MIN, timeout_s)
         try:
-            async with asyncio.timeout(max(SENT_S_MIN, timeout_s)) as self._under_way:
-                return await self._connection.call(TXN, request, timeout_s=WRITE_S_MAX)
+            # Later than the call's own end, which knows whether anything had been sent by then.
+            async with asyncio.timeout(timeout_s + END_S) as self._under_way:
+                return await self._connection.call(TXN, request, timeout_s=timeout_s)
         except TimeoutError:
             raise OutcomeUnknown("etcd has not answered in time: the write may be done") from None
         finally:

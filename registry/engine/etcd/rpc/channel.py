@@ -13,6 +13,9 @@ from .wire import Wire
 CONNECT_S_MAX: Final = 2.0
 """On a network that holds an etcd together, who has not answered by then is away."""
 
+_NO_CONNECTION: Final = "it takes no connection in time"
+_CLOSED: Final = "this node is stopping"
+
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -91,6 +94,7 @@ class Channel:
         self._wires: set[Wire] = set()
         """Those too which take no more calls, and have some under way."""
         self._connecting: asyncio.Task[Wire] | None = None
+        self._closed = False
 
     async def call(self, path: str, metadata: Metadata, message: bytes, timeout_s: float) -> bytes:
         """The answer. Raises `RpcError`; what is `NotSent` has certainly not been done."""
@@ -131,6 +135,8 @@ class Channel:
             await wire.hear()
             if wire.takes_calls:
                 return wire
+        if self._closed:
+            raise NotSent(_CLOSED)
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect(), name="etcd-connect")
             # All who wait may give up, and nobody be left to hear that it failed.
@@ -150,9 +156,9 @@ class Channel:
             raise NotSent(_NO_CONNECTION) from None
         except OSError as error:
             raise NotSent(error.strerror or str(error)) from error
-        except asyncio.CancelledError:
-            wire.abort("this side has closed the channel")
-            raise
+        except asyncio.CancelledError:  # by `close`, and those who wait are not cancelled
+            wire.abort(_CLOSED)
+            raise NotSent(_CLOSED) from None
         finally:
             self._connecting = None
         self._wire = wire
@@ -166,13 +172,11 @@ class Channel:
             await loop.create_connection(lambda: wire, target.host, target.port, ssl=target.tls)
 
     async def close(self) -> None:
-        """Calls that are under way fail."""
+        """Calls that are under way fail, and so do later ones. Safe to repeat."""
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
         for wire in tuple(self._wires):
-            wire.abort("this side has closed the channel")
+            wire.abort(_CLOSED)
             await wire.lost
-
-
-_NO_CONNECTION: Final = "it takes no connection in time"

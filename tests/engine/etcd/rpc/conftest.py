@@ -6,8 +6,8 @@ import pytest
 import uvloop
 from callboard.registry.engine.etcd.rpc import Channel, Target
 
-from tests.engine.etcd.rpc.h2_server import Server
-from tests.engine.etcd.rpc.served import Peer, Served
+from .h2_server import Server
+from .served import Peer, Served
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 
 from h2.events import StreamEnded
 
-from tests.engine.etcd.rpc.h2_server import h2_side, message
+from .h2_server import h2_side, message
 
 PATH = "/a.Service/Method"
 WAIT_S = 10.0

@@ -4,21 +4,21 @@ import asyncio
 
 import pytest
 from callboard.registry.engine.etcd.rpc import (
+    NotSent,
     RpcError,
     StatusCode,
     wire,
 )
 from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     PingAckReceived,
     RequestReceived,
     StreamEnded,
     StreamReset,
 )
 
-from tests.engine.etcd.rpc.h2_server import message
-from tests.engine.etcd.rpc.served import PATH, ask
+from .h2_server import message
+from .served import PATH, ask
 
 
 @pytest.mark.parametrize("unix", [False, True])
@@ -116,20 +116,28 @@ def test_a_defect_in_who_takes_a_message_is_theirs_who_wait(on_loop):
     on_loop(scene)
 
 
-def test_closing_while_connecting_and_while_calling(on_loop):
+def test_closing_while_connecting(on_loop):
     async def scene(served, one):
         served.greets = False
         asking = asyncio.create_task(ask(one))
         await served.until(lambda: served.peers)
         await one.close()
-        assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], BaseException)
-        served.greets = True
+        for call in (asking, ask(one)):
+            with pytest.raises(NotSent, match="stopping"):
+                await call
+        assert len(served.peers) == 1
+
+    on_loop(scene)
+
+
+def test_closing_while_calling(on_loop):
+    async def scene(served, one):
         served.on_event = lambda peer, event: None
-        other = asyncio.create_task(ask(one))
+        asking = asyncio.create_task(ask(one))
         await served.until(lambda: served.events(StreamEnded))
         await one.close()
-        with pytest.raises(RpcError, match="closed the channel"):
-            await other
-        assert served.events(ConnectionTerminated) == []
+        with pytest.raises(RpcError, match="stopping") as failed:
+            await asking
+        assert not isinstance(failed.value, NotSent)
 
     on_loop(scene)

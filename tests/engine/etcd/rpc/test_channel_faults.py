@@ -22,8 +22,8 @@ from h2.events import (
     StreamEnded,
 )
 
-from tests.engine.etcd.rpc.h2_server import h2_side, message
-from tests.engine.etcd.rpc.served import WAIT_S, Served, ask
+from .h2_server import h2_side, message
+from .served import WAIT_S, Served, ask
 
 
 def test_nobody_there(on_loop, tmp_path):

@@ -7,7 +7,7 @@ from h2.settings import SettingCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.etcd.rpc.h2_server import BLOCK, Server, message
+from .h2_server import BLOCK, Server, message
 
 PAYLOADS = st.lists(st.binary(max_size=200), max_size=6)
 MIB = 1024 * 1024

@@ -14,7 +14,7 @@ from callboard.registry.engine.etcd.rpc.session import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.etcd.rpc.h2_server import message
+from .h2_server import message
 
 NO_LEADER = (("grpc-status", "14"), ("grpc-message", "etcdserver: no leader %28%C3%A9%29"))
 HELLO = frames.settings({})
