@@ -4,9 +4,9 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from .session import headers
+from .blocks import headers
 from .status import NotSent, RpcError, StatusCode
 from .wire import Wire
 
@@ -14,6 +14,8 @@ CONNECT_S_MAX: Final = 2.0
 """On a network that holds an etcd together, who has not answered by then is away."""
 
 _NO_CONNECTION: Final = "it takes no connection in time"
+_HUNG_UP: Final = "it closes the connection"
+_TAKES_NONE: Final = "it takes no calls"
 _CLOSED: Final = "this node is stopping"
 
 Metadata = tuple[tuple[str, str], ...]
@@ -32,6 +34,12 @@ class Target(NamedTuple):
         if self.tls is None:
             return "localhost"  # a socket has no name, and etcd does not mind
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _note_heard(future: asyncio.Future[Any]) -> None:
+    """Perhaps nobody is left who asks how it ended; a loop complains of that."""
+    if not future.cancelled():
+        future.exception()
 
 
 class _Answer:
@@ -62,6 +70,7 @@ class Stream:
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self._take = take
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.end.add_done_callback(_note_heard)  # who leaves early does not ask how it ended
 
     def message(self, payload: bytes) -> None:
         if self.end.done():
@@ -133,17 +142,29 @@ class Channel:
         wire = self._wire
         if wire is not None and wire.takes_calls:
             await wire.hear()
-            if wire.takes_calls:
-                return wire
+        while wire is None or not wire.takes_calls:  # a new one may be full when we are told of it
+            wire = await self._new_wire()
+        return wire
+
+    async def _new_wire(self) -> Wire:
         if self._closed:
             raise NotSent(_CLOSED)
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect(), name="etcd-connect")
-            # All who wait may give up, and nobody be left to hear that it failed.
-            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        if connecting is None:
+            connecting = asyncio.create_task(self._connect(), name="etcd-connect")
+            connecting.add_done_callback(self._note_connected)
+            self._connecting = connecting
+        await asyncio.wait([connecting])  # others wait for it too, if this one gives up
+        if connecting.cancelled():
+            raise NotSent(_CLOSED)
+        return connecting.result()
+
+    def _note_connected(self, connecting: asyncio.Task[Wire]) -> None:
+        self._connecting = None
+        _note_heard(connecting)
 
     async def _connect(self) -> Wire:
+        """One that takes calls. Raises `NotSent`."""
         wire = Wire()
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
@@ -155,12 +176,14 @@ class Channel:
             wire.abort(_NO_CONNECTION)
             raise NotSent(_NO_CONNECTION) from None
         except OSError as error:
-            raise NotSent(error.strerror or str(error)) from error
-        except asyncio.CancelledError:  # by `close`, and those who wait are not cancelled
+            raise NotSent(error.strerror or str(error) or _HUNG_UP) from error
+        except UnicodeError as error:  # of a host that no resolver can be asked for
+            raise NotSent(str(error)) from error
+        except asyncio.CancelledError:
             wire.abort(_CLOSED)
-            raise NotSent(_CLOSED) from None
-        finally:
-            self._connecting = None
+            raise
+        if not wire.takes_calls:
+            raise NotSent(_TAKES_NONE)
         self._wire = wire
         return wire
 
@@ -179,4 +202,4 @@ class Channel:
             await asyncio.wait([self._connecting])
         for wire in tuple(self._wires):
             wire.abort(_CLOSED)
-            await wire.lost
+            await asyncio.wait([wire.lost])

@@ -74,10 +74,14 @@ class Frame(NamedTuple):
         return payload[start:stop]
 
     @property
-    def number(self) -> int:
-        """The error of RST_STREAM, the increment of WINDOW_UPDATE."""
-        [number] = self._unpacked(_NUMBER)
-        return number
+    def error(self) -> int:
+        """Of RST_STREAM."""
+        return self._number
+
+    @property
+    def increment_bytes(self) -> int:
+        """Of WINDOW_UPDATE."""
+        return self._number & _HIGHEST_BIT
 
     @property
     def last_stream(self) -> int:
@@ -93,10 +97,12 @@ class Frame(NamedTuple):
             raise FrameError("half a setting")
         return dict(_SETTING.iter_unpack(self.payload))
 
-    def _unpacked(self, layout: struct.Struct) -> tuple[int, ...]:
-        if len(self.payload) != layout.size:
-            raise FrameError(f"{len(self.payload)} bytes where {layout.size} belong")
-        return layout.unpack(self.payload)
+    @property
+    def _number(self) -> int:
+        if len(self.payload) != _NUMBER.size:
+            raise FrameError(f"{len(self.payload)} bytes where {_NUMBER.size} belong")
+        [number] = _NUMBER.unpack(self.payload)
+        return int(number)
 
 
 def read_frames(data: bytes) -> tuple[list[Frame], bytes]:
@@ -120,6 +126,16 @@ def read_frames(data: bytes) -> tuple[list[Frame], bytes]:
 def frame(kind: Kind, stream: int, payload: bytes = b"", flags: int = 0) -> bytes:
     length = len(payload)
     return _HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
+
+
+def headers(stream: int, block: bytes) -> bytes:
+    """`block` in as many frames as it takes; the stream goes on after it."""
+    out, kind = [], Kind.HEADERS
+    while len(block) > FRAME_BYTES_MAX:
+        out.append(frame(kind, stream, block[:FRAME_BYTES_MAX]))
+        block, kind = block[FRAME_BYTES_MAX:], Kind.CONTINUATION
+    out.append(frame(kind, stream, block, END_HEADERS))
+    return b"".join(out)
 
 
 def settings(values: dict[Setting, int]) -> bytes:

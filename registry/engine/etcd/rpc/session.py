@@ -4,22 +4,18 @@ It is what gRPC needs of RFC 9113 between frames and header blocks; the latter a
 which knows all of it, takes no frames after a GOAWAY: of calls that are under way while a server
 stops in order nobody would know whether they were done. Google's own library gives each message
 through threads of its own to the loop, which costs half of what a lone write costs a node.
-
-Header blocks stand for themselves, because neither side keeps a table of those before: the same
-block is made, and read, once for many calls.
 """
 
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import hpack
 
 from . import frames
+from .blocks import read_headers
 from .frames import (
     ACK,
     END_HEADERS,
@@ -42,10 +38,10 @@ _WINDOW_BYTES: Final = 16 * 1024 * 1024
 changes at once. The reader is always at it, so that this is no backlog that stays."""
 _BLOCK_BYTES_MAX: Final = 65_536
 """Of response headers: they hold a status and a sentence. More is no gRPC."""
-_BLOCKS_MAX: Final = 256
-"""Remembered. Those of calls differ by method and token, those of answers by what went wrong."""
 _CALL_MAX: Final = 2**31 - 1
 """Streams are never numbered anew: at a thousand calls a second this is reached in days."""
+_CODE_DIGITS_MAX: Final = 9
+"""Of a status of gRPC, of which there are seventeen; `int` refuses those of thousands."""
 _PINGS_MAX: Final = 16
 """Unanswered: who sends more wants to be answered now."""
 _MESSAGE_HEADER: Final = struct.Struct(">BI")
@@ -164,7 +160,7 @@ class Session:
         self._calls[number] = _Call(framed, self._call_window_bytes, ends=ends)
         if self._next_call > _CALL_MAX or len(self._calls) >= self._calls_max:
             self.leaving = True
-        self._out.append(frames.frame(Kind.HEADERS, number, block, END_HEADERS))
+        self._out.append(frames.headers(number, block))
         self._send_body(number)
         return number
 
@@ -264,7 +260,7 @@ class Session:
             self._block = block
             return
         self._block = None
-        fields = _read_headers(bytes(block.content))
+        fields = read_headers(bytes(block.content))
         call = self._calls.get(block.call)
         if call is None:
             return
@@ -278,20 +274,15 @@ class Session:
         call = self._calls.pop(number)
         if not call.ends or call.unsent is not None:
             self._out.append(frames.reset(number))  # our half is open still
-        code, details = trailers.get("grpc-status", ""), unquote(trailers.get("grpc-message", ""))
-        if not code.isdecimal():
-            is_away = call.http_status in _UNAVAILABLE_HTTP
-            code = str(int(StatusCode.UNAVAILABLE if is_away else StatusCode.UNKNOWN))
-            details = f"no answer of gRPC (HTTP status {call.http_status or 200})"
-        events.append(Ended(number, int(code), details))
+        events.append(_ended(number, call, trailers))
 
     def _read_reset(self, frame: Frame, events: list[Event]) -> None:
         if self._calls.pop(frame.stream, None) is None:
             return
-        if frame.number == ErrorCode.REFUSED_STREAM:
+        if frame.error == ErrorCode.REFUSED_STREAM:
             events.append(Unprocessed(frame.stream))
         else:
-            details = f"the server broke it off (HTTP/2 error {frame.number})"
+            details = f"the server broke it off (HTTP/2 error {frame.error})"
             events.append(Ended(frame.stream, StatusCode.UNAVAILABLE, details))
 
     def _read_go_away(self, frame: Frame, events: list[Event]) -> None:
@@ -319,14 +310,15 @@ class Session:
             call.window_bytes += window_bytes - self._call_window_bytes
         self._call_window_bytes = window_bytes
         self._calls_max = theirs.get(Setting.MAX_CONCURRENT_STREAMS, self._calls_max)
+        self.leaving = self.leaving or len(self._calls) >= self._calls_max
         self._out.append(frames.frame(Kind.SETTINGS, 0, flags=ACK))
         self._send_waiting()
 
     def _read_window(self, frame: Frame, events: list[Event]) -> None:
         if frame.stream == 0:
-            self._window_bytes += frame.number
+            self._window_bytes += frame.increment_bytes
         elif (call := self._calls.get(frame.stream)) is not None:
-            call.window_bytes += frame.number
+            call.window_bytes += frame.increment_bytes
         self._send_waiting()
 
     def _send_waiting(self) -> None:
@@ -352,24 +344,12 @@ class Session:
         call.unsent = unsent
 
 
-@lru_cache(maxsize=_BLOCKS_MAX)
-def headers(scheme: str, authority: str, path: str, metadata: tuple[tuple[str, str], ...]) -> bytes:
-    """The block that begins a call."""
-    fields = (
-        (":method", "POST"),
-        (":scheme", scheme),
-        (":path", path),
-        (":authority", authority),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-        *metadata,
-    )
-    return hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields])
-
-
-@lru_cache(maxsize=_BLOCKS_MAX)
-def _read_headers(block: bytes) -> Mapping[str, str]:
-    decoder = hpack.Decoder()
-    decoder.header_table_size = decoder.max_allowed_table_size = 0
-    fields = decoder.decode(block)
-    return MappingProxyType({str(name): str(value) for name, value in fields})
+def _ended(number: int, call: _Call, trailers: Mapping[str, str]) -> Ended:
+    code, details = trailers.get("grpc-status", ""), unquote(trailers.get("grpc-message", ""))
+    if not code.isdecimal() or len(code) > _CODE_DIGITS_MAX:
+        is_away = call.http_status in _UNAVAILABLE_HTTP
+        unknown = StatusCode.UNAVAILABLE if is_away else StatusCode.UNKNOWN
+        return Ended(number, unknown, f"no answer of gRPC (HTTP status {call.http_status or 200})")
+    if int(code) == StatusCode.OK and call.received:
+        return Ended(number, StatusCode.INTERNAL, "the answer ends in the middle of a message")
+    return Ended(number, int(code), details)

@@ -110,7 +110,7 @@ class Wire(asyncio.Protocol):
         self._why = self._why or _CLOSED
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._why = self._why or str(error or _CLOSED)
+        self._why = self._why or str(error or "") or _CLOSED
         self._news = select.poll()  # the number of the socket will be another's
         for timer in (self._watchdog, self._answering):
             if timer is not None:

@@ -2,7 +2,8 @@
 
 import struct
 
-from callboard.registry.engine.etcd.rpc.session import Session, headers
+from callboard.registry.engine.etcd.rpc.blocks import headers
+from callboard.registry.engine.etcd.rpc.session import Session
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset

@@ -1,18 +1,22 @@
-"""What is left of connections: nothing; and servers that are something else."""
+"""What is left of connections: nothing."""
 
 import asyncio
+import gc
 import os
-import ssl
 
 import pytest
-from callboard.certificates import Authority, parse_node
-from callboard.registry.engine.etcd.rpc import Channel, NotSent, RpcError, Target, channel
-from callboard.tls import client_context
+from callboard.registry.engine.etcd.rpc import (
+    NotSent,
+    RpcError,
+    frames,
+)
+from callboard.registry.engine.etcd.rpc.wire import Wire
 from h2.errors import ErrorCodes
 from h2.events import RequestReceived, StreamEnded, StreamReset
+from h2.settings import SettingCodes
 
 from .h2_server import message
-from .served import PATH, WAIT_S, ask
+from .served import PATH, ask
 
 
 def sockets():
@@ -26,38 +30,11 @@ def sockets():
     return found
 
 
-class Stranger(asyncio.Protocol):
-    """A server that says `words` to who says something, and hangs up if it is told to."""
-
-    def __init__(self, words=b"", *, hangs_up=False):
-        self.words, self.hangs_up = words, hangs_up
-        self.lost = asyncio.Event()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        if self.words:
-            self.transport.write(self.words)
-        if self.hangs_up:
-            self.transport.close()
-
-    def connection_lost(self, error):
-        self.lost.set()
-
-
-async def refused_by(stranger, *, tls=None):
-    """How a call to it fails, when the connection has gone on both sides."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: stranger, "127.0.0.1", 0)
-    one = Channel(Target(*server.sockets[0].getsockname(), tls=tls))
-    with pytest.raises(NotSent) as failed:
-        await ask(one)
-    await one.close()
-    async with asyncio.timeout(WAIT_S):
-        await stranger.lost.wait()
-    server.close()
-    return failed.value
+def unheard():
+    """Everything that the loop is told of from now on and nobody else."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    return told
 
 
 def test_nothing_is_left_of_a_channel_that_was_closed(on_loop):
@@ -169,51 +146,74 @@ def test_a_stream_whose_block_ends_is_reset_and_hears_no_more(on_loop):
     on_loop(scene)
 
 
-def test_answers_larger_than_the_windows_come_over_tls_too(on_loop, tmp_path):
-    authority = Authority(tmp_path)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(*authority.add_node(parse_node("server=127.0.0.1")))
-    client = client_context(str(authority.cert_path))
-    value = bytes(range(256)) * 4000
-
+def test_more_callers_than_a_server_takes_are_all_served(on_loop):
     async def scene(served, one):
-        def send(peer, event):
+        answer = served.on_event
+        assert await ask(one) == b"answer"
+        served.peers[0].transport.abort()
+        await served.until(lambda: served.lost)
+        served.greets = False
+        asking = [asyncio.create_task(ask(one)) for _ in range(7)]
+        await served.until(lambda: len(served.peers) == 2 and served.peers[1].unread)
+        served.on_event = answer
+        served.greets = True
+        peer = served.peers[1]
+        peer.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 3})
+        peer.read()
+        assert await asyncio.gather(*asking) == [b"answer"] * 7
+
+    on_loop(scene)
+
+
+def test_who_gives_up_closing_leaves_the_end_in_order(on_loop):
+    async def scene(served, one):
+        told = unheard()
+        await ask(one)
+        closing = asyncio.create_task(one.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        await served.until(lambda: served.lost)
+        assert told == []
+
+    on_loop(scene)
+
+
+def test_closing_before_connecting_has_begun_tells_who_waits(on_loop):
+    async def scene(served, one):
+        asking = asyncio.create_task(ask(one))
+        await asyncio.sleep(0)
+        await one.close()
+        [told] = await asyncio.gather(asking, return_exceptions=True)
+        assert isinstance(told, NotSent)
+
+    on_loop(scene)
+
+
+async def test_a_connection_that_was_lost_for_no_reason_takes_no_calls():
+    wire = Wire()
+    wire._session.receive(frames.settings({}))
+    wire.connection_lost(ConnectionResetError())
+    assert isinstance(wire.ready.exception(), NotSent)
+    assert not wire.takes_calls
+
+
+def test_who_leaves_a_stream_early_need_not_hear_how_it_ended(on_loop):
+    async def scene(served, one):
+        told = unheard()
+
+        def refuse(peer, event):
             if isinstance(event, StreamEnded):
-                peer.h2.send_headers(event.stream_id, [(":status", "200")])
-                data = message(value)
-                size = peer.h2.max_outbound_frame_size
-                for at in range(0, len(data), size):
-                    peer.h2.send_data(event.stream_id, data[at : at + size])
-                peer.h2.send_headers(event.stream_id, [("grpc-status", "0")], end_stream=True)
+                peer.answer(event.stream_id)
+            elif getattr(event, "headers", None):
+                trailers = [(":status", "200"), ("grpc-status", "5")]
+                peer.h2.send_headers(event.stream_id, trailers, end_stream=True)
 
-        served.on_event = send
-        for got in await asyncio.gather(*(ask(one) for _ in range(4))):
-            assert got == value
-
-    on_loop(scene, tls=server, target_tls=client)
-
-
-def test_tls_with_a_server_that_has_none(on_loop):
-    async def scene(served, one):
-        tls = ssl.create_default_context()
-        error = await refused_by(Stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n"), tls=tls)
-        assert "SSL" in error.details
-
-    on_loop(scene)
-
-
-def test_tls_with_a_server_that_never_answers(on_loop, monkeypatch):
-    monkeypatch.setattr(channel, "CONNECT_S_MAX", 0.05)
-
-    async def scene(served, one):
-        error = await refused_by(Stranger(), tls=ssl.create_default_context())
-        assert "in time" in error.details
-
-    on_loop(scene)
-
-
-def test_a_server_that_hangs_up_before_it_has_said_anything(on_loop):
-    async def scene(served, one):
-        assert "closed the connection" in (await refused_by(Stranger(hangs_up=True))).details
+        served.on_event = refuse
+        async with one.stream(PATH, (), b"question", lambda _: None) as stream:
+            await asyncio.wait([stream.end])
+        del stream
+        gc.collect()
+        assert told == []
 
     on_loop(scene)

@@ -4,6 +4,7 @@ import hpack
 import hyperframe.frame as foreign
 import pytest
 from callboard.registry.engine.etcd.rpc import frames
+from callboard.registry.engine.etcd.rpc.blocks import headers
 from callboard.registry.engine.etcd.rpc.frames import END_HEADERS, Kind, Setting
 from callboard.registry.engine.etcd.rpc.session import (
     Ended,
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from .h2_server import Server, message
+from .served import PATH
 
 STREAMS = st.integers(1, 2**31 - 1)
 
@@ -159,4 +161,34 @@ def test_calls_that_end_do_not_bring_back_a_session_that_was_full():
     first, second = server.begin(), server.begin()
     server.answer(first)
     server.answer(second)
+    assert server.session.leaving
+
+
+def test_a_server_that_keeps_no_table_reads_our_headers(server):
+    server.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: 0})
+    server.exchange()
+    call = server.begin()
+    assert server.requests[call][":path"] == PATH
+
+
+def test_the_reserved_bit_is_no_part_of_a_window():
+    session = ready()
+    before = session._window_bytes
+    session.receive(frames.window_update(0, 2**31 + 1))
+    assert session._window_bytes == before + 1
+
+
+def test_headers_longer_than_a_frame_are_sent_in_several(server):
+    fields = headers("http", "localhost", PATH, (("token", "x" * 30_000),))
+    call = server.session.begin(fields, b"", ends=True)
+    server.exchange()
+    assert server.requests[call]["token"] == "x" * 30_000
+
+
+def test_a_server_that_takes_fewer_calls_than_it_has_gets_no_more():
+    server = Server()
+    for _ in range(3):
+        server.begin()
+    server.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 2})
+    server.exchange()
     assert server.session.leaving

@@ -165,3 +165,21 @@ def test_anything_a_server_may_say_is_events_or_a_session_error(said, rest):
             session.receive(one)
     except SessionError:
         pass
+
+
+def test_a_status_of_very_many_digits_is_no_defect_of_ours():
+    session = ready()
+    call = session.begin(b"", b"", ends=True)
+    fields = block((":status", "200"), ("grpc-status", "9" * 4400))
+    [end] = session.receive(frames.frame(Kind.HEADERS, call, fields, END_HEADERS | END_STREAM))
+    assert end.code == 2
+
+
+def test_a_message_that_was_cut_off_is_an_error(server):
+    call = server.begin()
+    server.h2.send_headers(call, [(":status", "200")])
+    server.h2.send_data(call, message(b"cut")[:-1])
+    server.h2.send_headers(call, [("grpc-status", "0")], end_stream=True)
+    server.exchange()
+    [end] = server.told()
+    assert end.code != 0
