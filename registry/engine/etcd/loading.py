@@ -63,13 +63,23 @@ class Loader:
     async def _pages(
         self, page: list[Pair], store: int, *, more: bool
     ) -> AsyncIterator[Sequence[Pair]]:
+        """Etcd looks for what follows while a page is read."""
         while page:
-            for start in range(0, len(page), PAGE_PAIRS):
-                yield page[start : start + PAGE_PAIRS]
-            if not more:
-                return
-            limit = _next_limit(page)
-            page, more = await self._page(self._layout.pairs + page[-1].key + b"\0", store, limit)
+            following = None
+            if more:
+                start = self._layout.pairs + page[-1].key + b"\0"
+                following = asyncio.create_task(self._page(start, store, _next_limit(page)))
+            try:
+                for at in range(0, len(page), PAGE_PAIRS):
+                    await asyncio.sleep(0)
+                    yield page[at : at + PAGE_PAIRS]
+                if following is None:
+                    return
+                page, more = await following
+            finally:
+                if following is not None:
+                    following.cancel()  # of no use to who asks for no more
+                    await asyncio.gather(following, return_exceptions=True)
 
     async def _page(self, start: bytes, store: int, limit: int) -> tuple[list[Pair], bool]:
         """Pairs from `start` on, and whether there are more."""

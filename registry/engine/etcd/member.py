@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from . import tether
-from .member_command import SOCKET, MemberSettings, command, environment
+from .member_command import SOCKET, MemberSettings, command
 from .member_log import Line, Lines, cause, read_line
 
 RESTART_S_MIN: Final = 0.2
@@ -82,7 +82,6 @@ class EtcdMember:
             *(sys.executable, "-I", tether.__file__, str(os.getpid())),
             *self._command,
             cwd=self._run_dir,
-            env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

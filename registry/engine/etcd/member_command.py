@@ -80,13 +80,6 @@ def find_etcd() -> str:
     return path
 
 
-def environment() -> dict[str, str]:
-    """A member shares its machine with a node and its DNS workers. Go looks for work with a thread
-    for each core it may use, which for one write at a time is a good part of what it costs."""
-    cores = max(1, len(os.sched_getaffinity(0)) // 2)
-    return {"GOMAXPROCS": str(cores), **os.environ}
-
-
 def command(etcd: str, settings: MemberSettings) -> list[str]:
     """To be run in the run directory, where the client socket comes to be."""
     scheme = settings.scheme

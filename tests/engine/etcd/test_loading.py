@@ -1,5 +1,7 @@
 """Loads and what comes between their pages, without an etcd."""
 
+import asyncio
+
 import pytest
 from callboard.registry.engine import OutcomeUnknown, Refused
 from callboard.registry.engine.etcd import loading
@@ -72,3 +74,42 @@ async def test_a_load_ends_with_the_node(monkeypatch):
     ending.close()
     with pytest.raises(Refused, match="stopping"):
         await ending.load()
+
+
+class Asked(Answers):
+    """The last question waits for `answered`."""
+
+    def __init__(self, *answers):
+        super().__init__(*answers)
+        self.asked, self.answered, self.given_up = asyncio.Event(), asyncio.Event(), False
+
+    async def call_any(self, method, request):
+        if len(self._answers) == 1:
+            self.asked.set()
+            try:
+                await self.answered.wait()
+            except asyncio.CancelledError:
+                self.given_up = True
+                raise
+        return await super().call_any(method, request)
+
+
+async def first_of_two():
+    """A connection, and pages of which one has been read while the next is asked for."""
+    connection = Asked(RangeResponse(header=HEADER), pairs(b"a", more=True), pairs(b"b"))
+    _, pages = await loading.Loader(connection, Layout("p/")).load()
+    assert [pair.key for pair in await anext(pages)] == [b"a"]
+    await connection.asked.wait()
+    return connection, pages
+
+
+async def test_etcd_is_asked_for_a_page_while_the_one_before_is_read():
+    connection, pages = await first_of_two()
+    connection.answered.set()
+    assert [[pair.key for pair in page] async for page in pages] == [[b"b"]]
+
+
+async def test_who_leaves_a_load_early_leaves_no_question():
+    connection, pages = await first_of_two()
+    await pages.aclose()
+    assert connection.given_up
