@@ -12,6 +12,13 @@ from typing import Final
 from .addresses import Address
 from .config import ServeConfig
 from .registry.engine import CannotStart, Engine, EngineError, SqliteEngine
+from .registry.engine.etcd import (
+    EtcdEngine,
+    EtcdSettings,
+    Membership,
+    PeerFiles,
+    open_clustered,
+)
 from .tls import PeerTls
 
 WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
@@ -67,12 +74,7 @@ async def hand_over(engine: Engine) -> None:
             pass  # alone, or without a majority: there is nobody to hand over to
 
 
-# gRPC takes 0.2 s to load: a node that stands alone does without.
-
-
 async def _beside(config: ServeConfig, endpoints: tuple[str, ...]) -> Engine:
-    from .registry.engine.etcd import EtcdEngine, EtcdSettings
-
     settings = EtcdSettings(
         endpoints=endpoints,
         prefix=config.etcd_prefix,
@@ -92,8 +94,6 @@ async def _clustered(
     stack: AsyncExitStack,
     on_removed: Callable[[], None],
 ) -> Engine:
-    from .registry.engine.etcd import Membership, PeerFiles, open_clustered
-
     members = {name: str(address) for name, address in cluster.items()}
     files = None
     if peers is not None and peers.files.ca is not None:

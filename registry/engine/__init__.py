@@ -2,6 +2,7 @@
 
 from .seam import (
     ABSENT,
+    NO_PAIR,
     CannotStart,
     Change,
     Compacted,
@@ -28,6 +29,7 @@ from .sqlite import SqliteEngine
 
 __all__ = [
     "ABSENT",
+    "NO_PAIR",
     "CannotStart",
     "Change",
     "Compacted",

@@ -24,6 +24,9 @@ import msgspec
 
 ABSENT = 0
 """The `expect` and the revision of a key that does not exist."""
+NO_PAIR = b""
+"""The key of a change that is none: the revision has grown, and nothing else. All nodes come to
+it, those that watch as well as those that load the board afterwards."""
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):
@@ -72,7 +75,7 @@ class Pair(NamedTuple):
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One change in the order of revisions; `value` None says that the key is gone.
+    """One change in the order of revisions; `value` None says that the key is gone, or `NO_PAIR`.
 
     Then `create_revision` is that of the pair which went, or `ABSENT` where nobody tells: etcd
     would have to look the pair up again for every watcher.

@@ -1,6 +1,5 @@
 """Engines, faults and foreign ground for the engine's tests."""
 
-import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ import pytest
 from callboard.registry.engine import SqliteEngine
 from callboard.registry.engine.etcd import EtcdEngine, EtcdSettings
 
-ENGINES = ["sqlite", pytest.param("etcd", marks=pytest.mark.foreign("etcd"))]
+ETCD = pytest.mark.foreign("etcd")
+ENGINES = ["sqlite", pytest.param("etcd", marks=ETCD), pytest.param("exclusive etcd", marks=ETCD)]
 """Every engine passes the suite."""
 
 
@@ -39,11 +39,14 @@ async def _opener(open_one, data_dir):
         await engine.close()
 
 
-def _on_etcd(url):
+def _on_etcd(url, *, owned):
     async def open_board(data_dir, *, node):
         """An engine whose board stands under the name of `data_dir`."""
         settings = EtcdSettings(
-            endpoints=(url,), prefix=f"{data_dir}/", transaction_operations_max=2048
+            endpoints=(url,),
+            prefix=f"{data_dir}/",
+            transaction_operations_max=2048,
+            owned=owned,
         )
         return await EtcdEngine.open(settings, node=node)
 
@@ -57,11 +60,22 @@ async def open_engine(request, tmp_path):
         async for opener in _opener(SqliteEngine.open, tmp_path / "data"):
             yield opener
         return
-    open_one = _on_etcd(request.getfixturevalue("etcd").url)
-    collect_calls = request.getfixturevalue("collect_calls")
+    owned = request.param == "exclusive etcd"
+    member = request.getfixturevalue("exclusive_etcd" if owned else "etcd")
+    open_one = _on_etcd(member.url, owned=owned)
     async for opener in _opener(open_one, tmp_path / "data"):
         yield opener
-    collect_calls()
+
+
+@pytest.fixture(scope="session")
+def exclusive_etcd(etcd_member, tmp_path_factory):
+    """One that only the suite writes to, a test at a time."""
+    directory = tmp_path_factory.mktemp("exclusive-etcd")
+    member = etcd_member(directory, "one", "--max-txn-ops", "2048").start()
+    try:
+        yield member.wait_ready()
+    finally:
+        member.stop()
 
 
 @pytest.fixture
@@ -69,16 +83,6 @@ async def open_sqlite(tmp_path):
     """For what only SQLite promises."""
     async for opener in _opener(SqliteEngine.open, tmp_path / "data"):
         yield opener
-
-
-@pytest.fixture(scope="session")
-def collect_calls():
-    """`collect_calls()` before a loop is closed: gRPC's calls stand in cycles, and each holds
-    gRPC's one queue of events for all loops, which stumbles over those of a closed one."""
-    gc.collect()
-    gc.freeze()  # so that the next collections look at little
-    yield gc.collect
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -1,11 +1,4 @@
-"""The etcd engine, imported only by nodes that use it: gRPC takes its time to load."""
-
-import os
-
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it finds wrong, we say in our own log
-# Children are started by exec: gRPC need not look after forks, and complain of them. It reads
-# this when it is loaded.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+"""The etcd engine: a board that a majority of machines holds."""
 
 from .engine import EtcdEngine
 from .forming import open_clustered

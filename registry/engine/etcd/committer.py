@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from ..seam import (
+    ABSENT,
     EngineError,
     Guard,
     Operation,
@@ -21,13 +22,13 @@ from ..seam import (
     Refused,
     Result,
 )
-from .callboard_etcd_pb2 import TxnRequest, TxnResponse
+from .callboard_etcd_pb2 import PutRequest
 from .connection import Connection
 from .errors import Full, NotReached, Unwritable
 from .feed import Feed
 from .layout import Layout
-from .methods import TXN
-from .transactions import NESTED_OPERATIONS_MAX, NOT_SHOWN, Call, Transaction
+from .methods import PUT, TXN
+from .transactions import NESTED_OPERATIONS_MAX, NOT_SHOWN, Call, Request, Response, Transaction
 
 WRITE_S_MAX: Final = 4.0
 """A call that has waited so long is refused, and one that was sent has an unknown outcome. An
@@ -91,6 +92,8 @@ class Committer:
         self._under_way: asyncio.Timeout | None = None
         self._showing: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._wrote_at = ABSENT
+        """The revision of the last transaction that wrote anything."""
         self._enough = asyncio.Event()
         self._gathering_calls = 0
         self._reached_at = self._loop.time()
@@ -169,17 +172,20 @@ class Committer:
         oldest = transaction.parts[0][0].since
         request = transaction.request(self._layout)
         response = await self._apply(request, oldest + WRITE_S_MAX)
-        wrote = transaction.read(response)
+        if transaction.read(response):
+            self._wrote_at = response.header.revision
         for call, _, _ in transaction.parts:
             call.since = self._reached_at
-        if wrote and self._feed.seen < response.header.revision:
-            showing = asyncio.create_task(self._show(transaction, response.header.revision))
+        # A call may have been written by the transaction before, which is shown first.
+        wrote = any(call.applied for call, _, _ in transaction.parts)
+        if wrote and (self._showing or self._feed.seen < self._wrote_at):
+            showing = asyncio.create_task(self._show(transaction, self._wrote_at))
             self._showing.add(showing)
             showing.add_done_callback(self._showing.discard)
         else:
-            self._answer(transaction, response.header.revision)
+            self._answer(transaction, self._wrote_at)
 
-    async def _apply(self, request: TxnRequest, deadline: float) -> TxnResponse:
+    async def _apply(self, request: Request, deadline: float) -> Response:
         """Send until somebody takes it. Raises `EngineError`."""
         while True:
             try:
@@ -201,11 +207,13 @@ class Committer:
                 self._unwritable = ""
                 return response
 
-    async def _once(self, request: TxnRequest, timeout_s: float) -> TxnResponse:
+    async def _once(self, request: Request, timeout_s: float) -> Response:
         timeout_s = max(SENT_S_MIN, timeout_s)
         try:
             # Later than the call's own end, which knows whether anything had been sent by then.
             async with asyncio.timeout(timeout_s + END_S) as self._under_way:
+                if isinstance(request, PutRequest):
+                    return await self._connection.call(PUT, request, timeout_s=timeout_s)
                 return await self._connection.call(TXN, request, timeout_s=timeout_s)
         except TimeoutError:
             raise OutcomeUnknown("etcd has not answered in time: the write may be done") from None
@@ -233,7 +241,8 @@ class Committer:
 
     def _answer(self, transaction: Transaction[_Waiting], revision: int) -> None:
         try:
-            transaction.told(self._feed.created_at(revision), revision)
+            if transaction.untold:
+                transaction.told(self._feed.created_at(revision), revision)
         except OutcomeUnknown:
             self._leave(transaction)
             return

@@ -54,7 +54,7 @@ class EtcdEngine:
         self._node = node
         self._settings = settings
         self._connection = connection
-        self._layout = Layout(settings.prefix)
+        self._layout = Layout(settings.prefix, exclusive=settings.owned)
         self._election = Election(connection, self._layout)
         self._loader = Loader(connection, self._layout)
         self._cluster = Cluster(connection, owned=settings.owned)

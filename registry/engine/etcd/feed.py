@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ..history import History
-from ..seam import ABSENT, Change, Compacted, EngineError
+from ..seam import ABSENT, NO_PAIR, Change, Compacted, EngineError
 from .callboard_etcd_pb2 import KeyValue, RangeRequest, WatchRequest, WatchResponse
 from .connection import Connection, Endpoint
 from .layout import LAST_EXPIRED, Layout
@@ -38,8 +38,10 @@ async def read_position(connection: Connection, layout: Layout) -> Position:
     request = RangeRequest(key=layout.last, keys_only=True)
     answer = await connection.call_any(RANGE, request)
     connection.told_term(answer.header.raft_term)
-    board = answer.kvs[0].mod_revision if answer.kvs else ABSENT
-    return Position(answer.header.revision, board)
+    store = answer.header.revision
+    if layout.exclusive:
+        return Position(store, store)
+    return Position(store, answer.kvs[0].mod_revision if answer.kvs else ABSENT)
 
 
 class Feed:
@@ -109,7 +111,7 @@ class Feed:
     async def _follow(self, endpoint: Endpoint) -> None:
         request = WatchRequest()
         create = request.create_request
-        create.key, create.range_end = self._layout.prefix, self._layout.end
+        create.key, create.range_end = self._layout.start, self._layout.end
         create.start_revision = self._follow_from
         ended_by: WatchResponse | None = None
 
@@ -160,6 +162,9 @@ class Feed:
             else:
                 append(Change(key[cut:], None, revision, ABSENT, revision == self._expired_at))
         self._follow_from = max(self._follow_from, self.delivered + 1)
+        told = changes[-1].revision if changes else seen
+        if self._layout.exclusive and self.delivered > told:
+            append(Change(NO_PAIR, None, self.delivered, ABSENT))
         if changes:
             self.history.append(changes)
             self.seen = max(self.seen, self.history.revision)

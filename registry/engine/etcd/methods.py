@@ -24,6 +24,8 @@ from .callboard_etcd_pb2 import (
     MemberRemoveResponse,
     MoveLeaderRequest,
     MoveLeaderResponse,
+    PutRequest,
+    PutResponse,
     RangeRequest,
     RangeResponse,
     StatusRequest,
@@ -48,6 +50,7 @@ class Method(Generic[Request, Answer]):
 
 
 RANGE: Final = Method("/etcdserverpb.KV/Range", RangeRequest, RangeResponse)
+PUT: Final = Method("/etcdserverpb.KV/Put", PutRequest, PutResponse)
 TXN: Final = Method("/etcdserverpb.KV/Txn", TxnRequest, TxnResponse)
 WATCH: Final = Method("/etcdserverpb.Watch/Watch", WatchRequest, WatchResponse)
 LEASE_GRANT: Final = Method("/etcdserverpb.Lease/LeaseGrant", LeaseGrantRequest, LeaseGrantResponse)

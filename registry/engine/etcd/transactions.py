@@ -3,7 +3,9 @@
 An operation with a condition is a transaction nested in the one that is sent: compare, then write,
 else read the revision that is in the way. Conditions of one caller do not touch another's. What is
 put whatever was there, as registrations are, is not nested: that costs each member of etcd half as
-much again. Neither is the write of `last`: etcd's quota does not see nested ones.
+much again. Neither is the write of `last`: etcd's quota does not see nested ones. One such put
+alone is no transaction at all, if it can do without `last`: etcd 3.4 copies what it has not stored
+yet for each transaction.
 
 Since when a key has been there is told by the watch, which this node hears anyway: looking it up
 in the transaction would cost each member as much as the put.
@@ -11,7 +13,7 @@ in the transaction would cost each member as much as the put.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeGuard, TypeVar
 
 from ..seam import (
     ABSENT,
@@ -25,7 +27,14 @@ from ..seam import (
     Result,
     Superseded,
 )
-from .callboard_etcd_pb2 import Compare, RequestOp, TxnRequest, TxnResponse
+from .callboard_etcd_pb2 import (
+    Compare,
+    PutRequest,
+    PutResponse,
+    RequestOp,
+    TxnRequest,
+    TxnResponse,
+)
 from .layout import LAST_EXPIRED, LAST_PLAIN, Layout
 
 TRANSACTION_BYTES_MAX: Final = 1024 * 1024
@@ -40,6 +49,8 @@ _CREATE: Final = Compare.CREATE
 _GREATER: Final = Compare.GREATER
 _NEVER: Final = -1
 """A revision that no key has."""
+Request = TxnRequest | PutRequest
+Response = TxnResponse | PutResponse
 _UNTOLD: Final = Done(ABSENT, ABSENT)
 """A put that is done, before the watch has told of it."""
 NOT_SHOWN: Final = "the write was accepted, but this node does not show it: read it back"
@@ -81,7 +92,7 @@ class Transaction(Generic[C]):
         """Why its deletes are made; None as long as there are none."""
         self.keys: set[bytes] = set()
         self.size_bytes = 0
-        self._untold: list[tuple[list[Result], int, bytes]] = []
+        self.untold: list[tuple[list[Result], int, bytes]] = []
         """Puts that are done, by key, and where their results will stand."""
 
     def take(self, calls: deque[C], operations_max: int) -> None:
@@ -121,7 +132,15 @@ class Transaction(Generic[C]):
         self.size_bytes += size_bytes
         return True
 
-    def request(self, layout: Layout) -> TxnRequest:
+    def request(self, layout: Layout) -> Request:
+        if layout.exclusive and self._alone and self.guard is None:
+            [(call, start, _)] = self.parts
+            operation = call.operations[start]
+            if _is_plain(operation):
+                return PutRequest(key=layout.pairs + operation.key, value=operation.value)
+        return self._transaction(layout)
+
+    def _transaction(self, layout: Layout) -> TxnRequest:
         request = TxnRequest()
         guard = self.guard
         if guard is not None:
@@ -133,15 +152,18 @@ class Transaction(Generic[C]):
         for call, start, stop in self.parts:
             for operation in call.operations[start:stop]:
                 key = layout.pairs + operation.key
-                if isinstance(operation, Put) and operation.expect is None:
+                if _is_plain(operation):
                     _put(request.success, key, operation.value)
                 else:
                     _add(request if alone else request.success.add().request_txn, operation, key)
         return request
 
-    def read(self, response: TxnResponse) -> bool:
+    def read(self, response: Response) -> bool:
         """Give every call its results; whether anything was written: then `told` follows.
         Raises `Superseded`."""
+        if isinstance(response, PutResponse):
+            [(call, start, _)] = self.parts
+            return self._note(call, call.operations[start], _UNTOLD)
         if not response.succeeded and self._lost(response):
             raise Superseded("another node keeps the leases now")
         revision: int = response.header.revision
@@ -154,18 +176,23 @@ class Transaction(Generic[C]):
                 if not _is_plain(operation):
                     answer = response if self._alone else response.responses[at].response_txn
                     result = _result(operation, answer, revision)
-                if result is _UNTOLD:
-                    self._untold.append((call.results, len(call.results), operation.key))
-                call.results.append(result)
-                if type(result) is Done:
-                    call.applied = wrote = True
+                wrote |= self._note(call, operation, result)
+        return wrote
+
+    def _note(self, call: C, operation: Operation, result: Result) -> bool:
+        """Whether it says that something was written."""
+        if result is _UNTOLD:
+            self.untold.append((call.results, len(call.results), operation.key))
+        call.results.append(result)
+        wrote = type(result) is Done
+        call.applied |= wrote
         return wrote
 
     def told(self, created: Mapping[bytes, int], revision: int) -> None:
         """The watch has shown `revision`, and since when what was put has been there. Raises
         `OutcomeUnknown`."""
         new = Done(revision, revision)
-        for results, at, key in self._untold:
+        for results, at, key in self.untold:
             since = created.get(key)
             if since is None:
                 raise OutcomeUnknown(NOT_SHOWN)
@@ -185,7 +212,7 @@ class Transaction(Generic[C]):
         return not election or election[0].create_revision != self.guard.revision
 
 
-def _is_plain(operation: Operation) -> bool:
+def _is_plain(operation: Operation) -> TypeGuard[Put]:
     return isinstance(operation, Put) and operation.expect is None
 
 

@@ -31,7 +31,7 @@ def start_etcd(etcd_member, tmp_path):
 
 
 @pytest.fixture
-async def open_board(collect_calls):
+async def open_board():
     """`await open_board(member, ..., prefix=)`; whatever is left open is closed."""
     opened = []
 
@@ -47,7 +47,6 @@ async def open_board(collect_calls):
     yield open_one
     for engine in opened:
         await engine.close()
-    collect_calls()
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
-from callboard.registry.engine import Compacted
+from callboard.registry.engine import NO_PAIR, Compacted
 from callboard.registry.engine.etcd import feed as feeding
 from callboard.registry.engine.etcd.callboard_etcd_pb2 import RangeResponse, WatchResponse
 from callboard.registry.engine.etcd.errors import NotReached
-from callboard.registry.engine.etcd.feed import Feed, Position
+from callboard.registry.engine.etcd.feed import Feed, Position, read_position
 from callboard.registry.engine.etcd.layout import Layout
 from callboard.registry.engine.etcd.methods import WATCH
 from callboard.registry.engine.etcd.rpc import Stream
@@ -25,10 +25,11 @@ def response(*events):
     return made
 
 
-def feed(keepers):
+def feed(keepers, *, exclusive=False):
     connection = SimpleNamespace(on_move=[])
-    start = Position(store=5, board=0)
-    return Feed(connection, Layout("p/"), start, lambda *told: keepers.append(told), lambda: None)
+    start = Position(store=5, board=5 if exclusive else 0)
+    layout = Layout("p/", exclusive=exclusive)
+    return Feed(connection, layout, start, lambda *told: keepers.append(told), lambda: None)
 
 
 def test_what_is_on_its_way_while_a_read_overtakes_it_is_not_lost():
@@ -57,6 +58,30 @@ def test_a_transaction_of_conflicts_is_seen_and_changes_nothing():
     one = feed([])
     one._take(response((b"p/last", b"", 9)))
     assert (one.seen, one.history.revision) == (9, 0)
+
+
+def test_in_an_etcd_of_its_own_the_board_comes_to_every_revision():
+    keepers = []
+    one = feed(keepers, exclusive=True)
+    one._take(response((b"p/b/a", b"1", 6), (b"p/keeper", b"somebody", 7)))
+    one._take(response((b"p/last", b"", 8)))
+    one._take(response((b"p/last", b"", 9), (b"p/b/a", b"2", 9)))
+    one._take(response((b"elsewhere", b"", 10)))
+    one._take(response())
+    assert [(change.key, change.revision) for change in one.history.after(5)] == [
+        *((b"a", 6), (NO_PAIR, 7)),
+        (NO_PAIR, 8),
+        (b"a", 9),
+        (NO_PAIR, 10),
+    ]
+    assert (one.seen, one.history.revision) == (10, 10)
+    assert keepers == [(b"somebody", 7)]
+
+
+@pytest.mark.parametrize(("exclusive", "board"), [(False, 11), (True, 12)])
+async def test_only_other_users_make_etcd_go_further_than_the_board(exclusive, board):
+    layout = Layout("p/", exclusive=exclusive)
+    assert await read_position(CompactingConnection(away=0), layout) == (12, board)
 
 
 class CompactingConnection:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from callboard.registry.engine import Put
+from callboard.registry.engine import ABSENT, Conflict, Done, Put
 from callboard.registry.engine.etcd import committer
 from callboard.registry.engine.etcd.callboard_etcd_pb2 import TxnResponse
 from callboard.registry.engine.etcd.layout import Layout
@@ -26,11 +26,11 @@ class Etcd:
         self.asked.set()
         return await answer
 
-    def answer(self):
+    def answer(self, *, succeeds=True):
         request, answer = self._answers.pop(0)
-        response = TxnResponse(succeeded=True)
+        response = TxnResponse(succeeded=succeeds)
         response.header.revision = 1
-        for _ in request.success:
+        for _ in request.success if succeeds else request.failure:
             response.responses.add().response_put.SetInParent()
         answer.set_result(response)
 
@@ -42,6 +42,18 @@ class Seen:
 
     def created_at(self, revision):
         return {b"%d" % key: revision for key in range(1000)}
+
+
+class Late(Seen):
+    """A feed that shows nothing before `shown` is set."""
+
+    seen = 0
+
+    def __init__(self):
+        self.shown = asyncio.Event()
+
+    async def reach(self, revision):
+        await self.shown.wait()
 
 
 @pytest.fixture
@@ -133,3 +145,19 @@ async def test_closing_does_not_wait_for_anybody(etcd, call, gather_s_max):
     etcd.answer()
     await turns()
     call(2)
+
+
+async def test_what_is_done_of_a_call_is_shown_before_it_is_told_of_a_conflict(etcd):
+    """Two operations on one key are two transactions, and the second writes nothing."""
+    feed = Late()
+    writes = committer.Committer(etcd, Layout("p/"), feed, 128)
+    call = writes.commit([Put(b"0", b"1"), Put(b"0", b"2", ABSENT)], None)
+    await turns()
+    etcd.answer()
+    await turns()
+    etcd.answer(succeeds=False)
+    await turns()
+    assert not call.done()
+    feed.shown.set()
+    assert await call == [Done(1, 1), Conflict(ABSENT)]
+    await writes.close()

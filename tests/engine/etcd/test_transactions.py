@@ -13,7 +13,12 @@ from callboard.registry.engine import (
     Put,
     Superseded,
 )
-from callboard.registry.engine.etcd.callboard_etcd_pb2 import TxnResponse
+from callboard.registry.engine.etcd.callboard_etcd_pb2 import (
+    PutRequest,
+    PutResponse,
+    TxnRequest,
+    TxnResponse,
+)
 from callboard.registry.engine.etcd.layout import Layout
 from callboard.registry.engine.etcd.transactions import (
     NESTED_OPERATIONS_MAX,
@@ -25,6 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 LAYOUT = Layout("p/")
+EXCLUSIVE = Layout("p/", exclusive=True)
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e"])
 EXPECTS = st.none() | st.integers(0, 3)
 OPERATIONS = st.builds(Put, KEYS, st.binary(max_size=3), EXPECTS) | st.builds(
@@ -138,3 +144,37 @@ def test_a_lone_operation_tells_a_conflict_from_a_lost_guard(guard):
         response.responses[0].response_range.kvs[0].create_revision = 5
         with pytest.raises(Superseded):
             transaction.read(response)
+
+
+def one_of(*operations, guard=None):
+    [made] = transactions([Call(list(operations), guard)])
+    return made
+
+
+def test_in_an_etcd_of_its_own_one_put_needs_no_transaction():
+    made = one_of(Put(b"a", b"1"))
+    assert made.request(EXCLUSIVE) == PutRequest(key=b"p/b/a", value=b"1")
+    [(call, _, _)] = made.parts
+    answer = PutResponse()
+    answer.header.revision = 9
+    assert made.read(answer)
+    assert call.applied
+    made.told({b"a": 4}, 9)
+    assert call.results == [Done(9, 4)]
+
+
+@pytest.mark.parametrize(
+    ("made", "layout"),
+    [
+        (one_of(Put(b"a", b"1")), LAYOUT),
+        (one_of(Put(b"a", b"1"), Put(b"b", b"1")), EXCLUSIVE),
+        (one_of(Put(b"a", b"1", 3)), EXCLUSIVE),
+        (one_of(Delete(b"a")), EXCLUSIVE),
+        (one_of(Put(b"a", b"1"), guard=Guard(b"p/keeper", 1)), EXCLUSIVE),
+    ],
+    ids=["shared etcd", "two", "condition", "delete", "guard"],
+)
+def test_everything_else_does(made, layout):
+    request = made.request(layout)
+    assert isinstance(request, TxnRequest)
+    assert request.success[0].request_put.key == b"p/last"
