@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from .board import Board
-from .engine.seam import Engine, EngineError, Operation, OutcomeUnknown, Result
+from .engine.seam import NOT_SHOWN, Engine, EngineError, Operation, OutcomeUnknown, Result
 from .errors import RegistryError, Unavailable
 from .plan import Lost, Plan
 from .renewals import Renewals
@@ -126,8 +126,7 @@ class Writes:
         revision = max([result.revision for result in results])
         if self._board.index < revision and not await self.shown(revision):
             # Committed, only not shown here any more: "refused" would be a lie.
-            text = "the write was accepted, but this node does not show it: read it back"
-            raise Unavailable("outcome_unknown", text)
+            raise Unavailable("outcome_unknown", NOT_SHOWN)
         return results
 
     async def confirm(self) -> None:

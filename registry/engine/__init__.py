@@ -3,6 +3,7 @@
 from .seam import (
     ABSENT,
     NO_PAIR,
+    NOT_SHOWN,
     CannotStart,
     Change,
     Compacted,
@@ -29,6 +30,7 @@ from .sqlite import SqliteEngine
 
 __all__ = [
     "ABSENT",
+    "NOT_SHOWN",
     "NO_PAIR",
     "CannotStart",
     "Change",

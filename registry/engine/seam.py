@@ -28,6 +28,9 @@ NO_PAIR = b""
 """The key of a change that is none: the revision has grown, and nothing else. All nodes come to
 it, those that watch as well as those that load the board afterwards."""
 
+NOT_SHOWN = "the write was accepted, but this node does not show it: read it back"
+"""What `OutcomeUnknown` says of a write that is certainly done."""
+
 
 class Put(msgspec.Struct, frozen=True, gc=False):
     """Store `value`, if the modify revision of `key` is `expect` (None: whatever it is)."""

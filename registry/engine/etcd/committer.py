@@ -15,6 +15,7 @@ from typing import Final
 
 from ..seam import (
     ABSENT,
+    NOT_SHOWN,
     EngineError,
     Guard,
     Operation,
@@ -28,7 +29,7 @@ from .errors import Full, NotReached, Unwritable
 from .feed import Feed
 from .layout import Layout
 from .methods import PUT, TXN
-from .transactions import NESTED_OPERATIONS_MAX, NOT_SHOWN, Call, Request, Response, Transaction
+from .transactions import NESTED_OPERATIONS_MAX, Call, Request, Response, Transaction
 
 WRITE_S_MAX: Final = 4.0
 """A call that has waited so long is refused, and one that was sent has an unknown outcome. An
@@ -96,7 +97,6 @@ class Committer:
         """The revision of the last transaction that wrote anything."""
         self._enough = asyncio.Event()
         self._gathering_calls = 0
-        self._reached_at = self._loop.time()
         self._unwritable = ""
         self._unwritable_until = 0.0
         connection.on_term.append(self._elected)
@@ -143,6 +143,7 @@ class Committer:
                     self._fail(transaction, error)
                 except BaseException:
                     self._fail(transaction, OutcomeUnknown("this node has a defect, or stops"))
+                    self._abandon()
                     raise
                 await self._gather(len(transaction.parts))
         finally:
@@ -175,8 +176,8 @@ class Committer:
         if transaction.read(response):
             self._wrote_at = response.header.revision
         for call, _, _ in transaction.parts:
-            call.since = self._reached_at
-        # A call may have been written by the transaction before, which is shown first.
+            call.since = self._connection.answered_at
+        # What the transaction before has written of a call is told to it too.
         wrote = any(call.applied for call, _, _ in transaction.parts)
         if wrote and (self._showing or self._feed.seen < self._wrote_at):
             showing = asyncio.create_task(self._show(transaction, self._wrote_at))
@@ -191,8 +192,9 @@ class Committer:
             try:
                 response = await self._once(request, deadline - self._loop.time())
             except NotReached:
-                now = self._loop.time()
-                if self._closing or now >= min(deadline, self._reached_at + WRITE_S_MAX):
+                # While etcd has been away for long, nobody waits as long again.
+                until = min(deadline, self._connection.answered_at + WRITE_S_MAX)
+                if self._closing or self._loop.time() >= until:
                     raise
                 await asyncio.sleep(RETRY_S)
             except Unwritable as error:
@@ -203,7 +205,7 @@ class Committer:
                     raise OutcomeUnknown(f"{error}; this write may be in it already") from error
                 raise
             else:
-                self._reached_at = self._loop.time()
+                self._connection.told_term(response.header.raft_term)
                 self._unwritable = ""
                 return response
 
@@ -235,24 +237,25 @@ class Committer:
             async with asyncio.timeout(SHOWN_S_MAX):
                 await self._feed.reach(revision)
         except TimeoutError:
-            self._leave(transaction)
+            self._give_up_showing(transaction)
         else:
             self._answer(transaction, revision)
 
     def _answer(self, transaction: Transaction[_Waiting], revision: int) -> None:
         try:
             if transaction.untold:
-                transaction.told(self._feed.created_at(revision), revision)
+                transaction.complete(self._feed.created_at(revision), revision)
         except OutcomeUnknown:
-            self._leave(transaction)
+            self._give_up_showing(transaction)
             return
         for call, _, stop in transaction.parts:
             if stop == len(call.operations):
                 self._release(call)
                 if not call.answer.done():
+                    # Another transaction of the call, shown in this turn, may yet complete them.
                     call.answer.set_result(call.results)
 
-    def _leave(self, transaction: Transaction[_Waiting]) -> None:
+    def _give_up_showing(self, transaction: Transaction[_Waiting]) -> None:
         """It is done, and this node cannot say what became of it."""
         for call, _, stop in transaction.parts:
             if stop == len(call.operations):
@@ -272,6 +275,14 @@ class Committer:
                 call.answer.set_exception(OutcomeUnknown(text))
             else:
                 call.answer.set_exception(type(error)(str(error)))
+
+    def _abandon(self) -> None:
+        """Those that wait, and that nobody will send."""
+        while self._calls:
+            call = self._calls.popleft()
+            self._release(call)
+            if not call.answer.done():
+                call.answer.set_exception(Refused("this node has a defect, or stops"))
 
     def _release(self, call: Call) -> None:
         self._waiting_operations -= len(call.operations)

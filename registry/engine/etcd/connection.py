@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from ..seam import OutcomeUnknown, Refused
 from .callboard_etcd_pb2 import AuthenticateRequest
 from .dialing import targets
 from .errors import NotReached, TokenRejected, read_error
 from .methods import AUTHENTICATE, Answer, Method, Request
-from .rpc import Channel, Metadata, NotSent, RpcError, Stream
+from .rpc import Channel, Metadata, NotSent, RpcError, StatusCode, Stream
 from .settings import EtcdSettings
 
 CALL_S_MAX: Final = 2.0
@@ -50,6 +52,8 @@ class Connection:
         self._current = 0
         self.term = 0
         """The latest election that an answer told of."""
+        self.answered_at = 0.0
+        """When a majority was last behind an answer, by the loop's clock."""
         self.on_term: list[Callable[[], None]] = []
         self.on_move: list[Callable[[], None]] = []
         """For those who have a stream open: another endpoint is used from now on."""
@@ -74,7 +78,8 @@ class Connection:
         return (("token", self._token),) if self._token else ()
 
     def told_term(self, term: int) -> None:
-        """A majority has confirmed a read in this term."""
+        """A majority has confirmed a read or a write in this term."""
+        self.answered_at = asyncio.get_running_loop().time()
         if term > self.term:
             self.term = term
             for risen in self.on_term:
@@ -144,7 +149,10 @@ class Connection:
                 if why:
                     read = NotReached(f"{read}: {why}")
             raise read from error
-        return method.answer.FromString(answer)
+        try:
+            return method.answer.FromString(answer)
+        except DecodeError as error:
+            raise OutcomeUnknown(f"etcd at {endpoint.url} says what cannot be read") from error
 
     @asynccontextmanager
     async def stream(
@@ -158,7 +166,11 @@ class Connection:
         `RpcError`."""
 
         def read(payload: bytes) -> None:
-            take(method.answer.FromString(payload))
+            try:
+                answer = method.answer.FromString(payload)
+            except DecodeError as error:
+                raise RpcError(StatusCode.INTERNAL, "it says what cannot be read") from error
+            take(answer)
 
         message = request.SerializeToString()
         async with endpoint.channel.stream(method.path, self.metadata, message, read) as stream:

@@ -34,9 +34,13 @@ def _tls_context(settings: EtcdSettings) -> ssl.SSLContext | None:
     if (settings.cert is None) != (settings.key is None):
         raise CannotStart("--etcd-cert and --etcd-key belong together: give both")
     try:
+        client_context(settings.ca)  # by itself, so that the flag which is wrong can be named
+    except TlsError as error:
+        raise CannotStart(f"--etcd-ca {error}") from error
+    try:
         context = client_context(settings.ca, settings.cert, settings.key)
     except TlsError as error:
-        of_ca = settings.ca is not None and str(error).startswith(settings.ca)
-        raise CannotStart(f"{'--etcd-ca' if of_ca else '--etcd-cert'} {error}") from error
+        is_key = settings.key != settings.cert and str(error).startswith(f"{settings.key}: ")
+        raise CannotStart(f"{'--etcd-key' if is_key else '--etcd-cert'} {error}") from error
     context.set_alpn_protocols(_HTTP2)
     return context

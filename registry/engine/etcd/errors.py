@@ -70,7 +70,7 @@ _KNOWN: Final[tuple[tuple[str, type[EngineError], str], ...]] = (
 
 
 def read_error(error: RpcError, endpoint: str) -> EngineError:
-    """The error to raise for a call that `endpoint` did not do."""
+    """The error to raise for a call that failed at `endpoint`."""
     if isinstance(error, NotSent):
         return NotReached(_AWAY.format(at=endpoint))
     for text, kind, told in _KNOWN:

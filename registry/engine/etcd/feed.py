@@ -1,4 +1,4 @@
-"""One watch on everything under the prefix, whatever happens to its connection.
+"""One watch on all that makes the board's revision grow, whatever happens to its connection.
 
 What comes goes into the history, which serves all watchers of this node. After a break it goes on
 at the revision after the last it has seen; when etcd has compacted that away, and something of
@@ -126,6 +126,8 @@ class Feed:
                 self._take(response)
 
         async with self._connection.stream(endpoint, WATCH, request, take) as stream:
+            if endpoint is not self._connection.endpoint:
+                return  # calls have moved on while this was connecting
             self._stream = stream
             try:
                 await stream.end

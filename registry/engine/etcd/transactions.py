@@ -17,6 +17,7 @@ from typing import Final, Generic, Protocol, TypeGuard, TypeVar
 
 from ..seam import (
     ABSENT,
+    NOT_SHOWN,
     Conflict,
     Delete,
     Done,
@@ -53,7 +54,6 @@ Request = TxnRequest | PutRequest
 Response = TxnResponse | PutResponse
 _UNTOLD: Final = Done(ABSENT, ABSENT)
 """A put that is done, before the watch has told of it."""
-NOT_SHOWN: Final = "the write was accepted, but this node does not show it: read it back"
 
 
 class Call:
@@ -159,7 +159,7 @@ class Transaction(Generic[C]):
         return request
 
     def read(self, response: Response) -> bool:
-        """Give every call its results; whether anything was written: then `told` follows.
+        """Give every call its results; whether anything was written: then `complete` follows.
         Raises `Superseded`."""
         if isinstance(response, PutResponse):
             [(call, start, _)] = self.parts
@@ -188,7 +188,7 @@ class Transaction(Generic[C]):
         call.applied |= wrote
         return wrote
 
-    def told(self, created: Mapping[bytes, int], revision: int) -> None:
+    def complete(self, created: Mapping[bytes, int], revision: int) -> None:
         """The watch has shown `revision`, and since when what was put has been there. Raises
         `OutcomeUnknown`."""
         new = Done(revision, revision)

@@ -84,6 +84,32 @@ async def test_only_other_users_make_etcd_go_further_than_the_board(exclusive, b
     assert await read_position(CompactingConnection(away=0), layout) == (12, board)
 
 
+class MovingConnection:
+    """Calls have moved on to the second endpoint by the time that the first takes the watch."""
+
+    def __init__(self):
+        self.on_move = []
+        self.first, self.endpoint = SimpleNamespace(url="first"), SimpleNamespace(url="second")
+        self.followed = []
+
+    @asynccontextmanager
+    async def stream(self, endpoint, method, request, take):
+        self.followed.append(endpoint.url)
+        yield Stream(take)
+
+
+async def test_a_watch_does_not_stay_where_calls_have_left():
+    connection = MovingConnection()
+    one = Feed(connection, Layout("p/"), Position(5, 5), lambda *told: None, lambda: None)
+    await asyncio.wait_for(one._follow(connection.first), 20)
+    staying = asyncio.create_task(one._follow(connection.endpoint))
+    await asyncio.sleep(0)
+    assert connection.followed == ["first", "second"]
+    assert not staying.done()
+    one.follow_anew()
+    await asyncio.wait_for(staying, 20)
+
+
 class CompactingConnection:
     """An etcd that has compacted everything up to revision 9; `away` calls find nobody there."""
 

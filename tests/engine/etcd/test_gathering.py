@@ -1,11 +1,13 @@
 """When calls are sent, without an etcd: what is in a transaction, and what waits for the next."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
-from callboard.registry.engine import ABSENT, Conflict, Done, Put
+from callboard.registry.engine import ABSENT, Conflict, Done, OutcomeUnknown, Put, Refused
 from callboard.registry.engine.etcd import committer
 from callboard.registry.engine.etcd.callboard_etcd_pb2 import TxnResponse
+from callboard.registry.engine.etcd.errors import NotReached
 from callboard.registry.engine.etcd.layout import Layout
 
 
@@ -14,6 +16,7 @@ class Etcd:
 
     def __init__(self):
         self.on_term = []
+        self.answered_at = 0.0
         self.sent = []
         self.asked = asyncio.Event()
         self._answers = []
@@ -25,6 +28,9 @@ class Etcd:
         self._answers.append((request, answer))
         self.asked.set()
         return await answer
+
+    def told_term(self, _term):
+        self.answered_at = asyncio.get_running_loop().time()
 
     def answer(self, *, succeeds=True):
         request, answer = self._answers.pop(0)
@@ -160,4 +166,48 @@ async def test_what_is_done_of_a_call_is_shown_before_it_is_told_of_a_conflict(e
     assert not call.done()
     feed.shown.set()
     assert await call == [Done(1, 1), Conflict(ABSENT)]
+    await writes.close()
+
+
+class Absent(Etcd):
+    """Nobody leads for `elections` attempts."""
+
+    def __init__(self, elections):
+        super().__init__()
+        self.elections = self.attempts = elections
+
+    async def call(self, method, request, timeout_s):
+        self.attempts += 1
+        if self.elections:
+            self.elections -= 1
+            raise NotReached("etcd has no leader")
+        return await super().call(method, request, timeout_s)
+
+
+@pytest.mark.parametrize("away_s", [0.5, 5.0])
+async def test_only_while_etcd_has_been_away_for_long_nobody_waits_for_it(away_s, monkeypatch):
+    monkeypatch.setattr(committer, "RETRY_S", 0.0)
+    etcd, loop = Absent(elections=3), asyncio.get_running_loop()
+    writes = committer.Committer(etcd, Layout("p/"), Seen(), 128)
+    hour = SimpleNamespace(time=lambda: 3600.0, create_future=loop.create_future)
+    writes._loop, etcd.answered_at = hour, 3600.0 - away_s  # nothing was written for an hour
+    call = writes.commit([Put(b"0", b"")], None)
+    await turns()
+    if away_s > committer.WRITE_S_MAX:
+        with pytest.raises(NotReached):
+            await call
+    else:
+        etcd.answer()
+        assert await call == [Done(1, 1)]
+    await writes.close()
+
+
+async def test_a_defect_leaves_nobody_without_an_answer(etcd):
+    writes = committer.Committer(etcd, Layout("p/"), Seen(), committer.NESTED_OPERATIONS_MAX + 1)
+    calls = [writes.commit([Put(b"%d" % number, b"")], None) for number in range(3)]
+    await turns()
+    _, answer = etcd._answers.pop()
+    answer.set_exception(ZeroDivisionError())
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in told] == [OutcomeUnknown, Refused, Refused]
     await writes.close()

@@ -114,7 +114,7 @@ def test_results_are_read_in_order_and_conflicts_name_what_is_in_the_way():
     conflict.responses.add().response_range.kvs.add(create_revision=3, mod_revision=6)
     gone.responses.add().response_range.SetInParent()
     assert transaction.read(response)
-    transaction.told({b"a": 9, b"b": 3, b"e": 9}, 9)
+    transaction.complete({b"a": 9, b"b": 3, b"e": 9}, 9)
     assert call.results == [Done(9, 9), Done(9, 3), Done(9, 9), Conflict(6), Conflict(ABSENT)]
     assert call.applied
 
@@ -127,7 +127,7 @@ def test_what_the_watch_does_not_show_has_no_result():
         response.responses.add().response_put.SetInParent()
     assert transaction.read(response)
     with pytest.raises(OutcomeUnknown):
-        transaction.told({b"a": 9}, 9)
+        transaction.complete({b"a": 9}, 9)
 
 
 @pytest.mark.parametrize("guard", [None, Guard(b"p/keeper", 3)])
@@ -159,7 +159,7 @@ def test_in_an_etcd_of_its_own_one_put_needs_no_transaction():
     answer.header.revision = 9
     assert made.read(answer)
     assert call.applied
-    made.told({b"a": 4}, 9)
+    made.complete({b"a": 4}, 9)
     assert call.results == [Done(9, 4)]
 
 

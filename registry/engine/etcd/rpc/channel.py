@@ -16,7 +16,7 @@ CONNECT_S_MAX: Final = 2.0
 _NO_CONNECTION: Final = "it takes no connection in time"
 _HUNG_UP: Final = "it closes the connection"
 _TAKES_NONE: Final = "it takes no calls"
-_CLOSED: Final = "this node is stopping"
+_STOPPING: Final = "this node is stopping"
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -148,7 +148,7 @@ class Channel:
 
     async def _new_wire(self) -> Wire:
         if self._closed:
-            raise NotSent(_CLOSED)
+            raise NotSent(_STOPPING)
         connecting = self._connecting
         if connecting is None:
             connecting = asyncio.create_task(self._connect(), name="etcd-connect")
@@ -156,7 +156,7 @@ class Channel:
             self._connecting = connecting
         await asyncio.wait([connecting])  # others wait for it too, if this one gives up
         if connecting.cancelled():
-            raise NotSent(_CLOSED)
+            raise NotSent(_STOPPING)
         return connecting.result()
 
     def _note_connected(self, connecting: asyncio.Task[Wire]) -> None:
@@ -180,7 +180,7 @@ class Channel:
         except UnicodeError as error:  # of a host that no resolver can be asked for
             raise NotSent(str(error)) from error
         except asyncio.CancelledError:
-            wire.abort(_CLOSED)
+            wire.abort(_STOPPING)
             raise
         if not wire.takes_calls:
             raise NotSent(_TAKES_NONE)
@@ -201,5 +201,5 @@ class Channel:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
         for wire in tuple(self._wires):
-            wire.abort(_CLOSED)
+            wire.abort(_STOPPING)
             await asyncio.wait([wire.lost])

@@ -101,7 +101,7 @@ class Wire(asyncio.Protocol):
                 if (hearer := self._hearers.get(event.call)) is not None:
                     hearer.message(event.payload)
             elif (hearer := self._hearers.pop(event.call, None)) is not None:
-                hearer.ended(_read_end(event))
+                hearer.ended(_error_of(event))
         if self._session.pings and self._answering is None:
             self._answering = self._loop.call_later(ANSWER_S, self._answer)
         self._flush()
@@ -150,7 +150,7 @@ class Wire(asyncio.Protocol):
             self._watch(PING_S_MAX)
 
 
-def _read_end(event: Ended | Unprocessed) -> RpcError | None:
+def _error_of(event: Ended | Unprocessed) -> RpcError | None:
     if isinstance(event, Unprocessed):
         return NotSent("the server takes no calls any more")
     if event.code == StatusCode.OK:
