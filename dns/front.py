@@ -95,9 +95,17 @@ class DnsFront:
         """All of the node answers: workers of one that was killed, if there are any, leave."""
         if self._inheritance is not None:
             self._inheritance.dismiss(len(self._workers))
+            self._inheritance = None
 
     async def close(self) -> None:
-        """End the workers and let go of the sockets. Safe to repeat."""
+        """End the workers and let go of the sockets. Safe to repeat.
+
+        Turned away first: then a resolver is told at once that nobody is here, and asks the next
+        server. What came between a worker's last look and the end of its socket would be lost.
+        Sockets that were not taken over yet are still others' to answer at.
+        """
+        if self._sockets is not None and self._inheritance is None:
+            self._sockets.turn_away()
         await asyncio.gather(*(worker.close() for worker in self._processes()))
         if self._inheritance is not None:
             self._inheritance.release()

@@ -65,16 +65,25 @@ class Outliving:
 
 
 class Leaving:
-    """Takes no more, and stops `loop` when what was taken is answered: `TEND_S` from now at the
-    soonest, for what the kernel was just putting into a socket of ours."""
+    """Takes no more TCP connections, and stops `loop` when what was taken is answered.
 
-    def __init__(self, loop: Loop, tcp: TcpServer, forwarder: Forwarder | None) -> None:
+    `at_least_s` from now, for what the kernel was just putting into a socket of ours.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        tcp: TcpServer,
+        forwarder: Forwarder | None,
+        at_least_s: float = TEND_S,
+        at_most_s: float = LEAVE_S_MAX,
+    ) -> None:
         self._loop = loop
         self._tcp = tcp
         self._forwarder = forwarder
-        self._deadline_s = time.monotonic() + LEAVE_S_MAX
+        self._deadline_s = time.monotonic() + at_most_s
         tcp.stop_accepting()
-        loop.call_later(TEND_S, self._finish)
+        loop.call_later(at_least_s, self._finish)
 
     def _finish(self) -> None:
         waits = self._tcp.is_busy or (self._forwarder is not None and self._forwarder.is_busy)

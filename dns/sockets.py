@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from .config import DnsConfig
 from .errors import DnsFrontError
-from .succession import Inheritance
+from .succession import Inheritance, turn_away
 
 TCP_BACKLOG: Final = 512
 UDP_BUFFER_BYTES: Final = 4 * 2**20
@@ -41,6 +41,11 @@ class DnsSockets(NamedTuple):
     udp: list[socket.socket]
     host: str
     port: int
+
+    def turn_away(self) -> None:
+        """Get no new packets; what waits can still be read and answered."""
+        for one in self.udp:
+            turn_away(one)
 
     def close(self) -> None:
         for one in (self.tcp, *self.udp):

@@ -145,14 +145,13 @@ def inherit(host: str, port: int) -> Inheritance | None:
 
 
 def turn_away(udp: socket.socket) -> None:
-    """Let the kernel give new packets to the other sockets at this port, of which there are some.
+    """Let the kernel give new packets to the other sockets at this port, or refuse them.
 
     A socket that is closed takes along what arrived since it was last read. One that is connected
     gets its peer's packets alone, so it can be emptied first; nobody sends from the discard port.
     """
-    host = udp.getsockname()[0]
-    with suppress(OSError):  # without a way to ourselves: then what comes too late is lost
-        udp.connect((host, DISCARD_PORT))
+    with suppress(OSError):  # closed, or without a way to ourselves: then what comes late is lost
+        udp.connect((udp.getsockname()[0], DISCARD_PORT))
 
 
 def _name(host: str, port: int, number: int) -> str:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -41,6 +42,11 @@ FEED_READ_BYTES: Final = 64 * 1024
 """Some 500 changes, a third of a millisecond: then queries get their turn again."""
 BATCHES_MAX: Final = 4
 """Of packets in a row, about a millisecond: then the feed, TCP and timers get their turn."""
+LAST_BATCHES_MAX: Final = 256
+"""More than `UDP_BUFFER_BYTES` holds of queries, and a tenth of a second at most."""
+STOP_S_MAX: Final = 0.5
+"""For TCP and forwarded questions when the node stops: who has not read our answer by then, or
+has not given us one, does not hold up a restart."""
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +87,7 @@ class Worker:
         self._limiter = _limiter(RateLimits(*settings.limits), self._responder.counters)
         self._serving = False
         self._is_alone = False
+        self._serve: Callable[[int], None] = lambda _batches_max: None
         self._tcp_server: TcpServer | None = None
         self._offer: Offer | None = None
         self._reported_index = 0
@@ -122,7 +129,7 @@ class Worker:
 
     def _feed_ended(self) -> None:
         if self._told_to_leave or not (self._serving and self._settings.outlives):
-            self._loop.stop()
+            self._end_in_order()
             return
         try:
             self._offer = Offer(
@@ -137,6 +144,15 @@ class Worker:
         _logger.warning("the node is gone: answering on from the copy")
         child.let_go_of_pipes()
         Outliving(self._loop, self._freshness, self._responder.counters)
+
+    def _end_in_order(self) -> None:
+        """Answer what waits first: a node that stops turns new packets away before it tells us."""
+        if self._tcp_server is None:
+            self._loop.stop()
+            return
+        self._loop.unregister(self._feed.fileno())
+        self._serve(LAST_BATCHES_MAX)
+        Leaving(self._loop, self._tcp_server, self._forwarder, at_least_s=0, at_most_s=STOP_S_MAX)
 
     def _leave(self, shared: bool) -> None:
         """Another node's workers answer, at our UDP socket too if that is `shared`."""
@@ -167,7 +183,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.disable()
-        serve = self._udp_server().serve
+        serve = self._serve = self._udp_server().serve
         self._loop.register(self._udp.fileno(), lambda _events: serve(BATCHES_MAX))
         self._tcp_server = TcpServer(
             self._loop, self._tcp, self._responder, self._forward, self._hand_over

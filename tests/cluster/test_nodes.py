@@ -1,4 +1,4 @@
-"""Three nodes as their users meet them: formed, killed, restarted, changed, recovered."""
+"""Three nodes, or five, as their users meet them: formed, killed, restarted, changed, recovered."""
 
 import os
 import signal
@@ -70,6 +70,39 @@ def test_without_a_majority_writes_are_refused_and_stale_reads_go_on(cluster, wa
     assert "waits for a majority" in answer["error"]["message"]
     nodes["b"].start(nodes.list_of("abc"))
     wait_for(lambda: put(nodes["a"], "again") in (200, 201), "a write with b back")
+
+
+def test_five_nodes_serve_on_without_any_two(cluster, wait_for):
+    nodes = cluster("abcde").start("abcde")
+    lists = nodes.list_of("abcde")
+    leader = wait_for(lambda: nodes["a"].status()["leader"], "a leader")
+    keeper = nodes.keeper()
+    gone = [*dict.fromkeys([leader, keeper, *"abcde"])][:2]
+    there = [name for name in "abcde" if name not in gone]
+    leased = "/v1/services/leased/instances/l"
+    assert nodes[there[0]].call("PUT", leased, {**WEB, "ttl": 3})[0] == 201
+    for name in gone:
+        nodes[name].kill()
+
+    for name in there:
+        at = f"at-{name}"
+        wait_for(lambda name=name, at=at: put(nodes[name], at) in (200, 201), f"a write at {name}")
+    written = sorted(f"at-{name}" for name in there)
+    for name in there:
+        strong = nodes[name].call("GET", "/v1/services/web/instances?consistency=strong")[1]
+        assert sorted(one["id"] for one in strong["instances"]) == written
+    wait_for(lambda: nodes.keeper(there[0]) in there, "another keeper")
+    wait_for(lambda: not nodes[there[0]].ids("leased"), "an expiry by it")
+
+    nodes[there[2]].kill()
+    wait_for(lambda: put(nodes[there[0]], "late") == 503, "a refusal without a third")
+    for name in (*gone, there[2]):
+        wait_for(lambda name=name: not nodes[name].etcd_pids(), f"the end of {name}'s etcd")
+        nodes[name].start(lists)
+    for name in "abcde":
+        wait_for(nodes[name].is_ready, f"{name} back")
+        assert set(written) <= set(nodes[name].ids("web"))
+    wait_for(lambda: len({nodes[name].status()["index"] for name in "abcde"}) == 1, "one index")
 
 
 def test_what_does_not_belong_together_is_refused_in_one_line(cluster, wait_for, callboard):

@@ -1,10 +1,12 @@
 """The whole front: worker processes on loopback, asked by dig, kdig and dnspython."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
+from functools import partial
 
 import dns.asyncquery
 import dns.message
@@ -16,6 +18,9 @@ from callboard.registry import InstanceName, Registry
 from callboard.registry.engine import SqliteEngine
 
 PATIENCE_S = 10
+ASKERS, WAITING_EACH = 6, 100
+"""Packets: in all more than a worker takes before it looks at its feed, and no more of one asker
+than replies find room at it."""
 
 
 async def ask(front, name, rdtype="A", **options):
@@ -184,6 +189,66 @@ async def test_a_worker_that_a_defect_leaves_unfed_gets_a_successor(
     await eventually(restarted)
     assert "10.0.0.9" in await addresses(front, "web.service")
     assert "a defect" in caplog.text
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_closing_answers_what_waits_and_refuses_what_comes(
+    web, start_front, question, batched, host
+):
+    front = await start_front(batched=batched, host=host)
+    at = "127.0.0.1", front.address[1]
+    (worker,) = front.stats().workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        new = partial(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        askers = [stack.enter_context(new()) for _ in range(ASKERS)]
+        for asker in askers:
+            asker.connect(at)
+            asker.settimeout(PATIENCE_S)
+            for _ in range(WAITING_EACH):
+                asker.send(question("web.service"))
+        closing = asyncio.create_task(front.close())
+
+        async def refuses():
+            with new() as late:
+                late.connect(at)
+                late.setblocking(False)
+                late.send(question("web.service"))
+                await asyncio.sleep(0.005)
+                try:
+                    late.recv(512)
+                except BlockingIOError:
+                    return False
+                except ConnectionRefusedError:
+                    return True
+                raise AssertionError("a stopped worker has answered")
+
+        await eventually(refuses)
+        assert not closing.done()
+        os.kill(worker.pid, signal.SIGCONT)
+        await closing
+        replies = [asker.recv(512) for asker in askers for _ in range(WAITING_EACH)]
+    assert all(reply[7] == 3 for reply in replies), "three addresses in each"
+
+
+async def test_closing_waits_for_a_forwarded_question(registry, start_front):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
+        upstream.bind(("127.0.0.1", 0))
+        upstream.setblocking(False)
+        front = await start_front(forward=upstream.getsockname())
+        host, port = front.address
+        asked = dns.message.make_query("elsewhere.example.", "A")
+        asking = asyncio.create_task(dns.asyncquery.udp(asked, host, timeout=PATIENCE_S, port=port))
+        loop = asyncio.get_running_loop()
+        packet, asker = await loop.sock_recvfrom(upstream, 512)
+        closing = asyncio.create_task(front.close())
+        done, _ = await asyncio.wait([closing], timeout=0.1)
+        assert not done
+        reply = dns.message.make_response(dns.message.from_wire(packet))
+        await loop.sock_sendto(upstream, reply.to_wire(), asker)
+        assert (await asking).rcode() == dns.rcode.NOERROR
+        await closing
 
 
 async def test_closing_leaves_no_process_and_no_socket(web, start_front):

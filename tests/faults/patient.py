@@ -21,6 +21,9 @@ PATIENT_TTL_S: Final = 60
 """Longer than any run: none may go."""
 RESOLVER_S: Final = 1.0
 """glibc's resolver waits for five before it asks the next."""
+RESOLVER_ROUNDS: Final = 2
+"""glibc's `attempts`. One is too few where nodes restart within a second each: kernels limit how
+often they say that a port is closed, so that a node which is down may just be silent."""
 AGAIN: Final = (0, 503)
 """Statuses after which a call that can be repeated is repeated; 0 is no answer at all."""
 
@@ -93,7 +96,7 @@ class Patience:
         nodes = [self.traffic.cluster.nodes[name] for name in client.nodes]
         name = f"{POPULATION}.service.{ZONE}"
         told: list[tuple[int, int] | None] = []
-        for node in nodes:
+        for node in nodes * RESOLVER_ROUNDS:
             told.append(ask_dns(node.address, DNS, name, RESOLVER_S))
             code, answers = told[-1] or (-1, 0)
             if code == 0 and answers:
